@@ -5,6 +5,7 @@
 mod application;
 mod bearer;
 mod commands;
+mod device;
 mod https;
 mod idle;
 mod scene;

@@ -3,6 +3,8 @@
 //! Rule: the token is stored before anything else can fail, and proved by one refresh before success is told; no secret is
 //! printed, and whatever fails says what to do. Must not know the protocol.
 
+mod device;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -28,9 +30,9 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     daemon,
     delivery::{
-        PasswordSource,
+        Login, PasswordSource,
         oauth::{
-            ClientSource, Grant, Kind, Options, SCOPE, TokenError,
+            ClientSource, Grant, Issuer, Kind, Options, SCOPE, TokenError,
             client_file::{self, Client},
             consent::{self, Consent},
             exchange::Exchange,
@@ -51,6 +53,11 @@ pub(super) enum Command {
     ///
     /// Here or on another machine.
     Google(Google),
+    /// Have the owner of an account at Microsoft consent with a code.
+    ///
+    /// It shows an address and a code, to be entered in a browser on any device, and waits until somebody has done so. For
+    /// Microsoft 365 and Outlook.com with auth = "oauth"; an application of an organisation needs no consent.
+    Microsoft,
     /// Show whose token there is, what it allows and when it ends.
     Status {
         /// Print JSON.
@@ -70,18 +77,48 @@ pub(super) fn run(
     daemon::harden();
     let settings = settings::load(config)?;
     match command {
-        Command::Google(arguments) => google(out, &Account::consenting(&settings)?, arguments),
+        Command::Google(arguments) => {
+            google(out, &Account::consenting_at(&settings, Issuer::Google)?, arguments)
+        }
+        Command::Microsoft => {
+            microsoft(out, &Account::consenting_at(&settings, Issuer::Microsoft)?)
+        }
         Command::Status { json } => status(out, &Account::of(&settings)?, *json),
         Command::Revoke => revoke(out, &Account::consenting(&settings)?),
     }
 }
 
-/// Has the owner consent, as `auth google` without a flag does.
+/// Has the owner consent, as the command for the account's provider without a flag does.
 pub(super) fn consent(out: &mut dyn Screen, config: Option<&Path>) -> Result<(), Failure> {
     let settings = settings::load(config)?;
-    let arguments = Google { port: 0, wait: CONSENT_WAIT, testing: false, import: None };
-    google(out, &Account::consenting(&settings)?, &arguments)
+    let consenting = Account::consenting(&settings)?;
+    match consenting.account.options.issuer {
+        Issuer::Microsoft => microsoft(out, &consenting),
+        Issuer::Google => {
+            let arguments = Google { port: 0, wait: CONSENT_WAIT, testing: false, import: None };
+            google(out, &consenting, &arguments)
+        }
+    }
 }
+
+/// What a person runs to consent, for a login with tokens.
+pub(super) fn command(login: Option<&Login>) -> Option<&'static str> {
+    match &login?.password {
+        PasswordSource::Tokens(options) => Some(options.issuer.command()),
+        _ => None,
+    }
+}
+
+/// The way to tokens of an account that has none yet.
+const GOOGLE_LINES: &str = "Run: pillarbox setup --again --login oauth\n\n\
+                            Or write these lines under [upstream]; docs/oauth.md says where the client file comes from:\n\n\
+                            \x20   username = \"you@gmail.com\"\n\
+                            \x20   auth = \"oauth\"\n\
+                            \x20   oauth_client_file = \"/etc/pillarbox/client.json\"";
+const MICROSOFT_LINES: &str = "Write these lines under [upstream]; docs/microsoft.md says where the id comes from:\n\n\
+                               \x20   username = \"you@example.com\"\n\
+                               \x20   auth = \"oauth\"\n\
+                               \x20   oauth_client_id = \"66666666-7777-8888-9999-000000000000\"";
 
 /// An account that logs in with tokens.
 struct Account<'a> {
@@ -105,14 +142,29 @@ impl<'a> Account<'a> {
         {
             return Ok(Self { settings, username: &login.username, options });
         }
+        let lines = match settings.delivery.provider.is_microsoft() {
+            true => MICROSOFT_LINES,
+            false => GOOGLE_LINES,
+        };
+        let words =
+            format!("the account does not log in with tokens ({})\n\n{lines}", settings.source);
+        Err(Failure::new(Exit::Configuration, words))
+    }
+
+    /// The same, when its provider is the one that is asked.
+    fn consenting_at(settings: &'a Settings, issuer: Issuer) -> Result<Consenting<'a>, Failure> {
+        let consenting = Self::consenting(settings)?;
+        let own = consenting.account.options.issuer;
+        if own == issuer {
+            return Ok(consenting);
+        }
         let words = format!(
-            "the account does not log in with tokens ({})\n\n\
-             Run: pillarbox setup --again --login oauth\n\n\
-             Or write these lines under [upstream]; docs/oauth.md says where the client file comes from:\n\n\
-             \x20   username = \"you@gmail.com\"\n\
-             \x20   auth = \"oauth\"\n\
-             \x20   oauth_client_file = \"/etc/pillarbox/client.json\"",
-            settings.source
+            "{} gets its tokens from {}, not from {} ({})\n  Run: {}",
+            consenting.account.username,
+            own.name(),
+            issuer.name(),
+            settings.source,
+            own.command()
         );
         Err(Failure::new(Exit::Configuration, words))
     }
@@ -121,7 +173,8 @@ impl<'a> Account<'a> {
         let account = Self::of(settings)?;
         match &account.options.grant {
             Grant::Refresh { client, token_file } => {
-                Ok(Consenting { client, file: TokenFile::new(token_file.clone()), account })
+                let file = TokenFile::new(token_file.clone(), account.options.issuer);
+                Ok(Consenting { client, file, account })
             }
             Grant::ServiceAccount { .. } => Err(Failure::new(
                 Exit::Configuration,
@@ -155,13 +208,27 @@ fn clock() -> Arc<dyn Clock> {
 fn revoke(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failure> {
     let stored = consenting.file.read()?;
     let exchange = consenting.exchange();
+    let issuer = exchange.issuer();
     let revoked = Runtime::of_a_question()?.block_on(exchange.revoke(&stored.refresh_token));
+    let Some(revoked) = revoked else {
+        consenting.file.remove()?;
+        writeln!(
+            out,
+            "The token file of {} was removed. {} takes no token back from a program: end the access itself \
+             ({}). A running relay can log in until the access token ends, within the hour or so, and then waits for `{}`.",
+            stored.username,
+            issuer.name(),
+            issuer.permissions_page(),
+            issuer.command()
+        )?;
+        return Ok(());
+    };
     // A token that may still be good is kept: without it nobody could take it back.
     revoked.map_err(|error| {
         let advice = format!(
-            "The token file {} was kept. Try again, or remove the access by hand \
-             (https://myaccount.google.com/connections) and then the file.",
-            consenting.file.path().display()
+            "The token file {} was kept. Try again, or remove the access by hand ({}) and then the file.",
+            consenting.file.path().display(),
+            issuer.permissions_page()
         );
         Failure::new(Exit::Temporary, format!("the token was not taken back: {error}\n  {advice}"))
     })?;
@@ -169,8 +236,9 @@ fn revoke(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failu
     writeln!(
         out,
         "The token of {} was taken back and its file removed. A running relay can log in until the access token \
-         ends, within the hour, and then waits for `pillarbox auth google`.",
-        stored.username
+         ends, within the hour, and then waits for `{}`.",
+        stored.username,
+        issuer.command()
     )?;
     Ok(())
 }
@@ -234,13 +302,25 @@ fn google(
         // A consent is not asked for twice: stored first, proved then.
         consenting.store(&stored)?;
     }
-    let proved = runtime.block_on(consent::prove(&exchange, &client, stored)).map_err(|error| {
+    finish(out, consenting, &exchange, &client, &runtime, (stored, !imported))
+}
+
+/// Proves the first token, and tells of it. The flag: whether it is stored already.
+fn finish(
+    out: &mut dyn Screen,
+    consenting: &Consenting<'_>,
+    exchange: &Exchange,
+    client: &Client,
+    runtime: &Runtime,
+    (stored, is_stored): (Stored, bool),
+) -> Result<(), Failure> {
+    let proved = runtime.block_on(consent::prove(exchange, client, stored)).map_err(|error| {
         let mut failure = Failure::from(error);
         let place = consenting.file.path().display();
-        let kept = if imported {
-            "Nothing was stored.".to_owned()
-        } else {
+        let kept = if is_stored {
             format!("It is stored in {place}.")
+        } else {
+            "Nothing was stored.".to_owned()
         };
         failure.message = format!("the token could not be used: {}\n  {kept}", failure.message);
         failure
@@ -248,6 +328,18 @@ fn google(
     consenting.store(&proved)?;
     report(out, consenting, &proved)?;
     runtime.block_on(tell_daemon(out, consenting))
+}
+
+/// Runs `auth microsoft`.
+fn microsoft(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failure> {
+    let client = client_file::client(consenting.client)?;
+    let exchange = consenting.exchange();
+    let runtime = Runtime::of_a_question()?;
+    let username = consenting.account.username;
+    let stored = runtime.block_on(device::ask(out, username, &exchange, &client))?;
+    // A consent is not asked for twice: stored first, proved then.
+    consenting.store(&stored)?;
+    finish(out, consenting, &exchange, &client, &runtime, (stored, true))
 }
 
 fn import_token(
@@ -310,7 +402,8 @@ async fn ask(
     };
     let granted = consent.granted(exchange, pasted_lines(), arguments.wait, tell).await?;
     told?;
-    Ok(consent::first(granted, client, username, arguments.testing, clock().wall())?)
+    let (issuer, now) = (exchange.issuer(), clock().wall());
+    Ok(consent::first(granted, issuer, client, username, arguments.testing, now)?)
 }
 
 /// What is typed into the terminal, as long as somebody wants it: what is typed later is for the next question.
@@ -362,7 +455,16 @@ fn report(out: &mut dyn Screen, consenting: &Consenting<'_>, stored: &Stored) ->
         "\nThe token works. It is stored in {}, readable by the relay's user alone.",
         consenting.file.path().display()
     )?;
+    let issuer = consenting.account.options.issuer;
     match stored.refresh_token_expires_at {
+        Some(end) if issuer == Issuer::Microsoft => {
+            writeln!(out, "It ends {}.", when(end, clock().wall()))
+        }
+        None if issuer == Issuer::Microsoft => writeln!(
+            out,
+            "The relay renews it. It ends when the account's password is changed, or after {} without use; the relay says so then.",
+            issuer.unused()
+        ),
         Some(end) => writeln!(
             out,
             "It ends {}. If that is because the consent screen is in \"Testing\": set its publishing status to \
@@ -405,12 +507,13 @@ async fn tell_daemon(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Resul
 fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<(), Failure> {
     match &account.options.grant {
         Grant::Refresh { token_file, .. } => {
-            let file = TokenFile::new(token_file.clone());
+            let issuer = account.options.issuer;
+            let file = TokenFile::new(token_file.clone(), issuer);
             let (stored, now) = (file.read()?, clock().wall());
             if as_json {
-                screen::json(out, &document(&stored, &file, now))?;
+                screen::json(out, &document(&stored, issuer, &file, now))?;
             } else {
-                print_stored(out, &stored, &file, now)?;
+                print_stored(out, &stored, issuer, &file, now)?;
             }
         }
         Grant::ServiceAccount { key_file } => {
@@ -440,6 +543,7 @@ fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<
 fn print_stored(
     out: &mut dyn Screen,
     stored: &Stored,
+    issuer: Issuer,
     file: &TokenFile,
     now: Timestamp,
 ) -> io::Result<()> {
@@ -451,10 +555,10 @@ fn print_stored(
     )?;
     let end = match stored.refresh_token_expires_at {
         Some(end) => format!("ends {}", when(end, now)),
-        None => {
-            "no end is known; it ends when it is revoked, unused for 6 months, or the password is changed"
-                .into()
-        }
+        None => format!(
+            "no end is known; it ends when it is revoked, unused for {}, or the password is changed",
+            issuer.unused()
+        ),
     };
     let granted =
         format!("given {} ({})", local(stored.granted_at, now), relative(stored.granted_at, now));
@@ -463,10 +567,10 @@ fn print_stored(
     let access = access.map_or_else(|| "none yet".into(), |end| format!("ends {}", when(end, now)));
     labelled(out, "access", &[access])?;
     labelled(out, "file", &[file.path().display().to_string()])?;
-    labelled(out, "warning", &token_warnings(stored, now))
+    labelled(out, "warning", &token_warnings(stored, issuer, now))
 }
 
-fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
+fn document(stored: &Stored, issuer: Issuer, file: &TokenFile, now: Timestamp) -> Value {
     json!({
         "auth": "oauth",
         "username": stored.username,
@@ -476,7 +580,7 @@ fn document(stored: &Stored, file: &TokenFile, now: Timestamp) -> Value {
         "refresh_token_expires_at": stored.refresh_token_expires_at,
         "access_token_expires_at": stored.access.as_ref().map(|access| access.expires_at),
         "file": file.path(),
-        "warnings": token_warnings(stored, now),
+        "warnings": token_warnings(stored, issuer, now),
     })
 }
 
@@ -528,6 +632,7 @@ mod tests {
             stored_at: now,
         };
         let day = Duration::from_secs(86_400);
+        let token_warnings = |stored: &Stored, now| token_warnings(stored, Issuer::Google, now);
         assert!(token_warnings(&stored(None), now).is_empty());
         assert!(token_warnings(&stored(Some(now.after(5 * day))), now).is_empty());
         let soon = token_warnings(&stored(Some(now.after(day))), now);
@@ -538,10 +643,10 @@ mod tests {
             "{over:?}"
         );
         let mut out = Vec::new();
-        let file = TokenFile::new("/var/lib/pillarbox/oauth-token.json".into());
-        print_stored(&mut out, &stored(Some(now.after(day))), &file, now).unwrap();
-        let text =
-            String::from_utf8(out).unwrap() + &document(&stored(None), &file, now).to_string();
+        let file = TokenFile::new("/var/lib/pillarbox/oauth-token.json".into(), Issuer::Google);
+        print_stored(&mut out, &stored(Some(now.after(day))), Issuer::Google, &file, now).unwrap();
+        let text = String::from_utf8(out).unwrap()
+            + &document(&stored(None), Issuer::Google, &file, now).to_string();
         assert!(text.contains("me@gmail.com") && !text.contains("1//word"), "{text}");
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     delivery::{
         IpFamily, Login, PasswordSource, Provider, Tls,
         oauth::{
-            ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource,
+            ClientSource, Endpoint, Endpoints, Grant, Issuer, Limits, Options, SecretSource,
             token_file::{Stored, TokenFile},
         },
     },
@@ -448,7 +448,7 @@ pub(super) fn token_login(
         access: None,
         stored_at: now,
     };
-    TokenFile::new(token_file.clone())
+    TokenFile::new(token_file.clone(), Issuer::Google)
         .replace(&stored)
         .map_err(|error| failed(error.to_string()))?;
     let endpoint = |path: &str| Endpoint::new(&format!("{service}{path}")).map_err(failed);
@@ -461,8 +461,9 @@ pub(super) fn token_login(
         endpoints: Endpoints {
             authorization: endpoint("/authorize")?,
             token: endpoint("/token")?,
-            revocation: endpoint("/revoke")?,
+            revocation: Some(endpoint("/revoke")?),
         },
+        issuer: Issuer::Google,
         limits: Limits::default(),
     };
     Ok(Login { username: username.to_owned(), password: PasswordSource::Tokens(Box::new(tokens)) })

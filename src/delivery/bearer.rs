@@ -124,26 +124,36 @@ pub(super) fn concerns_the_token(provider: Provider, reply: &Reply) -> bool {
         && !text.contains("webloginrequired")
 }
 
-/// A new token was refused as well.
-pub(super) fn refused(provider: Provider, words: &str, username: &str) -> TokenError {
+/// A new token was refused as well. `consent` is the command with which the account's owner consents, if one has to.
+pub(super) fn refused(
+    provider: Provider,
+    consent: Option<&str>,
+    words: &str,
+    username: &str,
+) -> TokenError {
     let reason = format!("the upstream refuses a token that was just issued: {words}");
-    if provider.is_microsoft() {
-        let remedy = format!(
+    let remedy = match consent {
+        Some(command) if provider.is_microsoft() => format!(
+            "The consent was probably given by another account than {username}: run `{command}` and log in as {username}. Or \
+             SMTP AUTH is off for the mailbox, which an administrator turns on (docs/microsoft.md; in Outlook.com: Settings, Mail, \
+             Forwarding and IMAP). Then run `pillarbox resume`."
+        ),
+        None if provider.is_microsoft() => format!(
             "The application may not send as {username}: give it the mailbox in Exchange, with the object id of its enterprise \
              application, and see that SMTP AUTH is on for the mailbox (docs/microsoft.md has the commands). Then run \
              `pillarbox resume`."
-        );
-        return TokenError { kind: Kind::Dead, reason, remedy };
-    }
-    TokenError {
-        kind: Kind::Dead,
-        reason,
-        remedy: format!(
+        ),
+        Some(command) => format!(
             "The consent was probably given by another account than {username}, or without Gmail's box ticked: run \
-             `pillarbox auth google` and log in as {username}. In a Workspace, the administrator may have turned off \
+             `{command}` and log in as {username}. In a Workspace, the administrator may have turned off \
              SMTP or this client. Then run `pillarbox resume`."
         ),
-    }
+        None => format!(
+            "Check that upstream.username ({username}) is an existing mailbox of the domain, and that the administrator of the \
+             Workspace has not turned off SMTP for it. Then run `pillarbox resume`."
+        ),
+    };
+    TokenError { kind: Kind::Dead, reason, remedy }
 }
 
 /// EHLO offers no mechanism for tokens.

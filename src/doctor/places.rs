@@ -23,7 +23,7 @@ use crate::{
     },
     delivery::{
         self, Login, PasswordSource,
-        oauth::{ClientSource, Grant, SecretSource},
+        oauth::{ClientSource, Grant, Issuer, SecretSource},
     },
     listener::{BindError, bind, drop_directory},
     settings::{SYSTEM_FILE, Settings},
@@ -223,11 +223,15 @@ impl Looking {
     }
 
     fn login(&mut self, login: &Login, host: &str) {
+        let mut consent = "";
         let file = match &login.password {
             PasswordSource::File(path) => Some((path, PASSWORD, false)),
             PasswordSource::Mounted(path) => Some((path, PASSWORD, true)),
             PasswordSource::Tokens(options) => match &options.grant {
-                Grant::Refresh { token_file, .. } => Some((token_file, "token file", false)),
+                Grant::Refresh { token_file, .. } => {
+                    consent = options.issuer.command();
+                    Some((token_file, "token file", false))
+                }
                 Grant::ServiceAccount { key_file } => Some((key_file, "key file", false)),
                 Grant::Application { certificate, .. } => {
                     certificate.as_ref().map(|path| (path, "certificate file", false))
@@ -239,11 +243,11 @@ impl Looking {
             && let Grant::Refresh { client, .. } | Grant::Application { client, .. } =
                 &options.grant
         {
-            let how = match options.grant {
-                Grant::Application { .. } => {
+            let how = match options.issuer {
+                Issuer::Microsoft => {
                     "from https://entra.microsoft.com; docs/microsoft.md has the steps"
                 }
-                _ => "from the Google Cloud console; docs/oauth.md has the steps",
+                Issuer::Google => "from the Google Cloud console; docs/oauth.md has the steps",
             };
             match client {
                 ClientSource::File(path) => {
@@ -257,7 +261,7 @@ impl Looking {
         }
         if let Some((path, what, mounted)) = file {
             let remedy = match what {
-                "token file" => "make it with: pillarbox auth google",
+                "token file" => consent,
                 "key file" => "put the service account's JSON key there",
                 _ => "with the app password on its first line",
             };
@@ -275,7 +279,7 @@ impl Looking {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let make = match what {
-                    "token file" => "Make it:\n  pillarbox auth google".to_owned(),
+                    "token file" => format!("Make it:\n  {how}"),
                     "key file" => {
                         "Put the service account's JSON key there; docs/oauth.md has the steps"
                             .to_owned()

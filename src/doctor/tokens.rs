@@ -7,7 +7,7 @@ use crate::{
     delivery::{
         Login, PasswordSource,
         oauth::{
-            Grant, SCOPE, TokenError, client_file, service_account,
+            Grant, Issuer, TokenError, client_file, service_account,
             token_file::{Stored, TokenFile},
             tokens::WARN_BEFORE,
         },
@@ -16,30 +16,39 @@ use crate::{
     quantities::{relative, when},
 };
 
-/// What ends the end of tokens after a week.
-const TESTING: &str = "set the consent screen's publishing status to \"In production\" \
-                       (https://console.cloud.google.com/auth/audience), then run: pillarbox auth google";
+/// What ends the end of tokens.
+fn renewal(issuer: Issuer) -> String {
+    let command = issuer.command();
+    match issuer {
+        // After a week, otherwise, the next one ends as well.
+        Issuer::Google => format!(
+            "set the consent screen's publishing status to \"In production\" \
+             (https://console.cloud.google.com/auth/audience), then run: {command}"
+        ),
+        Issuer::Microsoft => format!("run: {command}"),
+    }
+}
 
 /// What a person should look at.
 #[must_use]
-pub(crate) fn warnings(stored: &Stored, now: Timestamp) -> Vec<String> {
+pub(crate) fn warnings(stored: &Stored, issuer: Issuer, now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
+    let renewal = renewal(issuer);
     match stored.refresh_token_expires_at {
-        Some(end) if end <= now => warnings.push(format!("the token has ended; {TESTING}")),
+        Some(end) if end <= now => warnings.push(format!("the token has ended; {renewal}")),
         Some(end) if end.before(WARN_BEFORE) <= now => {
-            warnings.push(format!("the token ends {}; {TESTING}", relative(end, now)));
+            warnings.push(format!("the token ends {}; {renewal}", relative(end, now)));
         }
         _ => {}
     }
-    if lacks_scope(stored) {
-        warnings.push("the token does not allow mail; run: pillarbox auth google".to_owned());
+    if lacks_scope(stored, issuer) {
+        warnings.push(format!("the token does not allow mail; run: {}", issuer.command()));
     }
     warnings
 }
 
-fn lacks_scope(stored: &Stored) -> bool {
-    let scope = stored.scope.as_deref();
-    scope.is_some_and(|scope| !scope.split(' ').any(|one| one == SCOPE))
+fn lacks_scope(stored: &Stored, issuer: Issuer) -> bool {
+    stored.scope.as_deref().is_some_and(|scope| !issuer.allows_mail(scope))
 }
 
 /// The judgement of the tokens of a login, whose files can be used.
@@ -48,9 +57,9 @@ pub(super) fn of(login: Option<&Login>, now: Timestamp) -> Outcome {
         return Outcome::skipped("the account does not log in with tokens");
     };
     let judged = match &options.grant {
-        Grant::Refresh { token_file, .. } => TokenFile::new(token_file.clone())
+        Grant::Refresh { token_file, .. } => TokenFile::new(token_file.clone(), options.issuer)
             .read()
-            .map(|stored| of_stored(&stored, username, now)),
+            .map(|stored| of_stored(&stored, options.issuer, username, now)),
         Grant::ServiceAccount { key_file } => service_account::describe(key_file)
             .map(|key| Outcome::pass(format!("service account {} for {username}", key.email))),
         Grant::Application { client, .. } => client_file::client(client)
@@ -59,17 +68,17 @@ pub(super) fn of(login: Option<&Login>, now: Timestamp) -> Outcome {
     judged.unwrap_or_else(|TokenError { reason, remedy, .. }| Outcome::fail(reason, remedy))
 }
 
-fn of_stored(stored: &Stored, username: &str, now: Timestamp) -> Outcome {
+fn of_stored(stored: &Stored, issuer: Issuer, username: &str, now: Timestamp) -> Outcome {
     if !stored.username.eq_ignore_ascii_case(username) {
         return Outcome::fail(
             format!("the token is {}'s, and {username} is configured", stored.username),
-            "Run: pillarbox auth google; or correct upstream.username",
+            format!("Run: {}; or correct upstream.username", issuer.command()),
         );
     }
     let ended = stored.refresh_token_expires_at.is_some_and(|end| end <= now);
-    if let Some(words) = warnings(stored, now).first() {
+    if let Some(words) = warnings(stored, issuer, now).first() {
         let (what, remedy) = words.split_once("; ").unwrap_or((words, ""));
-        return match ended || lacks_scope(stored) {
+        return match ended || lacks_scope(stored, issuer) {
             true => Outcome::fail(what, remedy),
             false => Outcome::warn(what, remedy),
         };

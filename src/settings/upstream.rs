@@ -53,7 +53,7 @@ section! {
         password_file: Option<PathBuf> = None, "path";
         password_command: Vec<String> = Vec::new(), "command";
         password: Option<Secret> = None, "secret";
-        /// With a password, unless the provider knows this host and nobody is named.
+        /// With a password, unless the provider takes none, or knows this host and nobody is named.
         auth: Option<Auth> = None, "text_if_any";
         oauth_tenant: Option<String> = None, "word";
         oauth_client_file: Option<PathBuf> = None, "path";
@@ -196,7 +196,12 @@ impl Upstream {
 
     fn auth(&self) -> Auth {
         let without = self.provider().profile().knows_hosts && self.username.is_none();
-        self.auth.unwrap_or(if without { Auth::None } else { Auth::Password })
+        let usual = match self.provider() {
+            Provider::Outlook => Auth::Consent,
+            _ if without => Auth::None,
+            _ => Auth::Password,
+        };
+        self.auth.unwrap_or(usual)
     }
 
     /// The account has this name; `state` is where the relay keeps what it writes.
@@ -404,7 +409,11 @@ impl Upstream {
         let auth = self.auth().name();
         for (key, _) in self.password_sources(surroundings, report) {
             let what = format!("there is a password although auth is \"{auth}\"");
-            report.add(SECTION, key, what, "Remove the line, or set auth = \"password\".");
+            let remedy = match self.provider() {
+                Provider::Outlook => "Remove the line: Microsoft takes no password there.",
+                _ => "Remove the line, or set auth = \"password\".",
+            };
+            report.add(SECTION, key, what, remedy);
         }
         let Some(username) = self.username.as_deref() else {
             report.add_lack(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pillarbox::{
     clock::{Clock as _, SystemClock, Timestamp},
     delivery::oauth::{
-        SCOPE,
+        Issuer, SCOPE,
         token_file::{Stored, TokenFile},
     },
     sandbox::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET},
@@ -34,7 +34,9 @@ fn with_token(scene: &Scene, change: impl FnOnce(&mut Stored, Timestamp)) {
         stored_at: now.before(HOUR),
     };
     change(&mut stored, now);
-    TokenFile::new(scene.home.state().join("oauth-token.json")).replace(&stored).unwrap();
+    TokenFile::new(scene.home.state().join("oauth-token.json"), Issuer::Google)
+        .replace(&stored)
+        .unwrap();
 }
 
 fn log_in_with_tokens(scene: &Scene) {

@@ -21,20 +21,24 @@ use crate::support::{
 };
 
 /// A configuration for tokens, with the look-alike behind it.
-struct Desk {
-    home: Home,
-    sandbox: Sandbox,
+pub(super) struct Desk {
+    pub(super) home: Home,
+    pub(super) sandbox: Sandbox,
     runtime: Runtime,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    pub(super) fn with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let sandbox = runtime.block_on(Sandbox::start(Options::default())).unwrap();
+        let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
         let home = Home::new(&Upstream::nobody());
         fs::write(home.path("authority.pem"), sandbox.certificate_authority_pem()).unwrap();
         let client = serde_json::json!({
@@ -48,11 +52,18 @@ impl Desk {
 
     fn configure(&self, auth: &str) {
         let url = self.sandbox.oauth_url();
+        self.write(&format!(
+            "username = \"me@gmail.com\"\n{auth}\
+             oauth_authorization_endpoint = \"{url}/authorize\"\noauth_token_endpoint = \"{url}/token\"\n\
+             oauth_revocation_endpoint = \"{url}/revoke\"\n"
+        ));
+    }
+
+    /// With these lines about the account.
+    pub(super) fn write(&self, account: &str) {
         let text = format!(
             "[upstream]\nhost = \"localhost\"\nport = {}\nca_file = \"authority.pem\"\n\
-             ehlo_name = \"relay.example.org\"\nusername = \"me@gmail.com\"\n{auth}\
-             oauth_authorization_endpoint = \"{url}/authorize\"\noauth_token_endpoint = \"{url}/token\"\n\
-             oauth_revocation_endpoint = \"{url}/revoke\"\n\n[listener]\naddresses = [\"{}\"]\n\n\
+             ehlo_name = \"relay.example.org\"\n{account}\n[listener]\naddresses = [\"{}\"]\n\n\
              [queue]\ndirectory = \"state\"\n\n[admin]\nsocket = \"admin.sock\"\n\n\
              [log]\nformat = \"json\"\nlevel = \"trace\"\n",
             self.sandbox.starttls_address().port(),
@@ -61,11 +72,11 @@ impl Desk {
         fs::write(self.home.config(), text).unwrap();
     }
 
-    fn token_file(&self) -> PathBuf {
+    pub(super) fn token_file(&self) -> PathBuf {
         self.home.state().join("oauth-token.json")
     }
 
-    fn output(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub(super) fn output(&self, arguments: &[&str]) -> (Option<i32>, String) {
         said(self.home.output(arguments))
     }
 }

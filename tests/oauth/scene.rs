@@ -8,7 +8,7 @@ use pillarbox::{
     delivery::{
         Login, Options, PasswordSource, Pool, PoolHandle,
         oauth::{
-            ClientSource, Endpoint, Endpoints, Grant, Limits, SecretSource,
+            ClientSource, Endpoint, Endpoints, Grant, Issuer, Limits, SecretSource,
             token_file::{Stored, TokenFile},
         },
     },
@@ -46,6 +46,8 @@ pub(super) struct Scene {
 impl Scene {
     /// Relays under one token for the mailbox, and under another one when that has ended.
     pub(super) async fn expect_one_token_until_it_ends(&mut self) {
+        // A second worker would log in as well while the first one still settles.
+        self.options.connections = 1;
         self.start();
         for count in 1..=3 {
             self.submit().await;
@@ -120,7 +122,7 @@ impl Scene {
 
     /// The token file.
     pub(super) fn file(&self) -> TokenFile {
-        TokenFile::new(self.directory.path().join("state/oauth-token.json"))
+        TokenFile::new(self.directory.path().join("state/oauth-token.json"), self.tokens.issuer)
     }
 
     pub(super) fn token_requests(&self) -> u64 {
@@ -231,8 +233,9 @@ fn tokens(url: &str, token_file: PathBuf) -> pillarbox::delivery::oauth::Options
         endpoints: Endpoints {
             authorization: endpoint("/authorize"),
             token: endpoint("/token"),
-            revocation: endpoint("/revoke"),
+            revocation: Some(endpoint("/revoke")),
         },
+        issuer: Issuer::Google,
         limits: Limits::default(),
     }
 }

@@ -2,7 +2,10 @@
 
 use pillarbox::{
     budget::Limit,
-    delivery::{PasswordSource, Provider, Tls, oauth::Grant},
+    delivery::{
+        PasswordSource, Provider, Tls,
+        oauth::{Endpoints, Grant, Issuer},
+    },
     message::identity::FromPolicy,
 };
 
@@ -66,6 +69,31 @@ fn the_relay_service_needs_no_login_and_a_user_name_that_is_no_mailbox_is_not_pu
     .unwrap();
     assert_eq!(brevo.delivery.identity.from, FromPolicy::Keep);
     assert!(brevo.delivery.admin.is_none(), "nobody reads mail there");
+}
+
+#[test]
+fn the_owner_of_an_account_at_microsoft_consents_where_accounts_of_its_kind_do() {
+    for (lines, tenant) in [
+        ("provider = \"outlook\"\n", "consumers"),
+        ("provider = \"microsoft365\"\nauth = \"oauth\"\n", "organizations"),
+        (
+            "provider = \"microsoft365\"\nauth = \"oauth\"\noauth_tenant = \"example.com\"\n",
+            "example.com",
+        ),
+    ] {
+        let settings = load_text(&format!(
+            "[upstream]\nusername = \"me@example.com\"\noauth_client_id = \"1\"\n{lines}"
+        ))
+        .unwrap();
+        let login = settings.delivery.login.as_ref().unwrap();
+        let PasswordSource::Tokens(tokens) = &login.password else { panic!("{login:?}") };
+        assert_eq!(tokens.issuer, Issuer::Microsoft);
+        let base = format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0");
+        let Endpoints { authorization, token, revocation } = &tokens.endpoints;
+        assert_eq!(authorization.to_string(), format!("{base}/devicecode"));
+        assert_eq!(token.to_string(), format!("{base}/token"));
+        assert!(revocation.is_none(), "{revocation:?}");
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub use self::{
     oauth::TokenAnswer,
     options::{
         ACCESS_TOKEN, APP_PASSWORD, Certificate, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options,
-        OverLimit, REFRESH_TOKEN,
+        OverLimit, PUBLIC_CLIENT_ID, REFRESH_TOKEN,
     },
     replies::Malformed,
     scenario::{SCENARIOS, Scenario},

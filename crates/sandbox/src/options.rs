@@ -26,6 +26,9 @@ pub const OAUTH_CLIENT_ID: &str = "sandbox.apps.googleusercontent.com";
 /// Its secret, which for a desktop client is none.
 pub const OAUTH_CLIENT_SECRET: &str = "sandbox-client-secret";
 
+/// A client as Microsoft knows it: public, so without a secret, and its consent comes by a code (RFC 8628).
+pub const PUBLIC_CLIENT_ID: &str = "66666666-7777-8888-9999-000000000000";
+
 /// What the TLS ports present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
@@ -90,6 +93,10 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// Whether each refresh brings a new refresh token; the old one remains good.
     pub rotate_refresh_tokens: bool,
+    /// How long a code for another device is good.
+    pub device_lifetime: Duration,
+    /// How long whoever waits for such a code waits between two questions; in whole seconds.
+    pub device_interval: Duration,
     /// The public key of the service accounts (DER, PKCS #1); without it any signature will do.
     pub service_account_key: Option<Vec<u8>>,
     /// Logins per account and minute before 454 4.7.0 (trouble was observed at 78 in a burst).
@@ -147,6 +154,8 @@ impl Default for Options {
             strict_line_ends: true,
             token_lifetime: Duration::from_secs(3599),
             rotate_refresh_tokens: false,
+            device_lifetime: Duration::from_secs(15 * 60),
+            device_interval: Duration::from_secs(5),
             service_account_key: None,
             logins_per_minute: 75,
             connections_max: 15,

@@ -58,7 +58,8 @@ pub(super) fn take(setup: &mut Setup<'_>, reached: &Reached) -> Result<Taken, Fa
             }
         }
     } else if consents {
-        next.push(format!("pillarbox auth google{option}"));
+        let command = auth::command(settings.delivery.login.as_ref());
+        next.extend(command.map(|command| format!("{command}{option}")));
     } else {
         ask_whom(setup, has_daemon)?;
     }

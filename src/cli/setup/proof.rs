@@ -94,7 +94,9 @@ fn lacks_consent(settings: &Settings) -> bool {
         return false;
     };
     match &options.grant {
-        Grant::Refresh { token_file, .. } => TokenFile::new(token_file.clone()).read().is_err(),
+        Grant::Refresh { token_file, .. } => {
+            TokenFile::new(token_file.clone(), options.issuer).read().is_err()
+        }
         Grant::ServiceAccount { .. } | Grant::Application { .. } => false,
     }
 }

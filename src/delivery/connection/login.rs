@@ -89,7 +89,9 @@ impl Connection {
             };
             bearer.tokens.reject(&token).await;
             if last {
-                return Err(broken(bearer::refused(provider, &refusal, &bearer.username)));
+                let consent = bearer.tokens.consent_command();
+                let error = bearer::refused(provider, consent, &refusal, &bearer.username);
+                return Err(broken(error));
             }
             tracing::info!(
                 username = bearer.username,

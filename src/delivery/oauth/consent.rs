@@ -18,7 +18,7 @@ use super::{
     client_file::Client,
     error::{Kind, TokenError, shown},
     exchange::{Exchange, Granted},
-    options::SCOPE,
+    issuer::Issuer,
     protocol::Authorization,
     token_file::Stored,
     tokens::renewed,
@@ -81,17 +81,19 @@ impl Consent {
     ) -> Result<Granted, TokenError> {
         let answer = timeout(limit, self.answer(&mut pasted, tell)).await.map_err(|_| {
             let reason = format!("no consent came within {} min", limit.as_secs().div_ceil(60));
-            TokenError::local(reason, "Run `pillarbox auth google` again; --wait gives more time.")
+            TokenError::local(
+                reason,
+                format!("Run `{}` again; --wait gives more time.", exchange.issuer().command()),
+            )
         })?;
         let code = match answer {
             Answer::Code(code) => code,
-            Answer::Refused(word) => return Err(not_given(&shown(&word, &[]))),
+            Answer::Refused(word) => {
+                return Err(not_given(&shown(&word, &[]), exchange.issuer().command()));
+            }
         };
         let verifier = &self.authorization.verifier;
-        let granted =
-            exchange.redeem(&self.client, &code, verifier, &self.redirect_address).await?;
-        check(&granted)?;
-        Ok(granted)
+        exchange.redeem(&self.client, &code, verifier, &self.redirect_address).await
     }
 
     async fn answer(
@@ -156,34 +158,46 @@ fn read_pasted(line: &str, state: &str) -> Result<Option<Answer>, &'static str> 
     Ok(code.map(Answer::Code))
 }
 
-fn not_given(word: &str) -> TokenError {
+fn not_given(word: &str, command: &str) -> TokenError {
     let remedy = match word {
-        "access_denied" => {
+        "access_denied" => format!(
             "Consent was refused in the browser, or the account is not among the test users of a consent screen in \
-             \"Testing\" (https://console.cloud.google.com/auth/audience). Run `pillarbox auth google` again."
-        }
+             \"Testing\" (https://console.cloud.google.com/auth/audience). Run `{command}` again."
+        ),
         "admin_policy_enforced" => {
             "The Workspace administrator must allow this client: admin.google.com, Security, API controls, App \
              access control."
+                .to_owned()
         }
-        "org_internal" => "The client is for one organisation only: log in with an account of it.",
-        _ => "Run `pillarbox auth google` again.",
+        "org_internal" => {
+            "The client is for one organisation only: log in with an account of it.".to_owned()
+        }
+        _ => format!("Run `{command}` again."),
     };
     TokenError::new(Kind::Refused, format!("no consent was given: {word}"), remedy)
 }
 
 /// A consent that cannot be used is refused at once, not in an hour.
-fn check(granted: &Granted) -> Result<(), TokenError> {
+fn check(granted: &Granted, issuer: Issuer) -> Result<(), TokenError> {
+    let command = issuer.command();
     let scope = granted.scope.as_deref();
-    if scope.is_some_and(|scope| !scope.split(' ').any(|one| one == SCOPE)) {
+    if scope.is_some_and(|scope| !issuer.allows_mail(scope)) {
         let reason = "the consent does not include mail";
-        let remedy = "Run `pillarbox auth google` again, and tick the box for Gmail on the page where access is given.";
+        let remedy = match issuer {
+            Issuer::Google => format!(
+                "Run `{command}` again, and tick the box for Gmail on the page where access is given."
+            ),
+            Issuer::Microsoft => format!(
+                "Add SMTP.Send to the application's API permissions (https://entra.microsoft.com, App registrations), then \
+                 run `{command}` again."
+            ),
+        };
         return Err(TokenError::new(Kind::Refused, reason, remedy));
     }
     if granted.refresh_token.is_none() {
         let reason = "the provider gave no refresh token";
-        let remedy = "Remove this client's access (https://myaccount.google.com/connections), then run `pillarbox auth \
-                      google` again.";
+        let page = issuer.permissions_page();
+        let remedy = format!("Remove this client's access ({page}), then run `{command}` again.");
         return Err(TokenError::new(Kind::Refused, reason, remedy));
     }
     Ok(())
@@ -192,12 +206,13 @@ fn check(granted: &Granted) -> Result<(), TokenError> {
 /// What is stored after a consent. `testing`: the person says that the consent screen is in testing.
 pub(crate) fn first(
     granted: Granted,
+    issuer: Issuer,
     client: &Client,
     username: &str,
     testing: bool,
     now: Timestamp,
 ) -> Result<Stored, TokenError> {
-    check(&granted)?;
+    check(&granted, issuer)?;
     let bare = Stored {
         username: username.to_owned(),
         client_id: client.id.clone(),
@@ -381,6 +396,6 @@ mod tests {
     fn a_refusal_in_the_browser_says_what_to_do() {
         let refused = read_pasted("http://127.0.0.1/?error=access_denied&state=st", "st").unwrap();
         assert_eq!(refused, Some(Answer::Refused("access_denied".into())));
-        assert!(not_given("access_denied").remedy.contains("test users"));
+        assert!(not_given("access_denied", "x").remedy.contains("test users"));
     }
 }

@@ -6,11 +6,14 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use serde::de::DeserializeOwned;
+
 use super::{
     client_file::Client,
     error::{TokenError, shown},
+    issuer::Issuer,
     options::{APPLICATION_SCOPE, Options},
-    protocol::{self, Authorization, ErrorResponse, Reply, TokenResponse},
+    protocol::{self, Authorization, DeviceResponse, ErrorResponse, Reply, TokenResponse},
     refusal::{Exchanged, Refusal, refused, trouble},
 };
 use crate::{
@@ -43,6 +46,16 @@ pub(crate) struct Granted {
     pub(crate) scope: Option<String>,
 }
 
+/// What came of asking whether a code was entered.
+#[derive(Clone, Debug)]
+pub(super) enum Polled<G> {
+    Granted(G),
+    /// Not yet.
+    Pending,
+    /// Not yet, and it is asked too often.
+    SlowDown,
+}
+
 /// Asks the endpoints.
 pub(crate) struct Exchange {
     options: Options,
@@ -62,6 +75,10 @@ impl Exchange {
         &self.clock
     }
 
+    pub(crate) fn issuer(&self) -> Issuer {
+        self.options.issuer
+    }
+
     pub(super) fn token_endpoint(&self) -> &Endpoint {
         &self.options.endpoints.token
     }
@@ -77,7 +94,7 @@ impl Exchange {
         Authorization::new(endpoint, &client.id, redirect, username).map_err(|_| {
             TokenError::local(
                 "the system gives no random numbers",
-                "Look at the kernel's log; then run `pillarbox auth google` again.",
+                format!("Look at the kernel's log; then run `{}` again.", self.issuer().command()),
             )
         })
     }
@@ -101,6 +118,44 @@ impl Exchange {
         self.exchange(&form, Exchanged::Code, &secrets).await
     }
 
+    /// Gets a code that is entered on another device (RFC 8628 section 3.1).
+    pub(super) async fn device_code(&self, client: &Client) -> Result<DeviceResponse, TokenError> {
+        let mut form = vec![("scope", self.issuer().asked())];
+        form.extend(identity(client));
+        let endpoint = &self.options.endpoints.authorization;
+        match self.ask(endpoint, "oauth_authorization_endpoint", &form).await? {
+            Reply::Granted(response) => Ok(response),
+            Reply::Refused(response) => {
+                Err(self.refused(&response, Exchanged::Device, &[client.secret.as_ref()]))
+            }
+            Reply::Unreadable => Err(unreadable(endpoint)),
+        }
+    }
+
+    /// Asks whether the code was entered (RFC 8628 section 3.4).
+    pub(super) async fn poll(
+        &self,
+        client: &Client,
+        device_code: &Secret,
+    ) -> Result<Polled<Granted>, TokenError> {
+        const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+        let mut form = vec![("grant_type", DEVICE_CODE), ("device_code", device_code.expose())];
+        form.extend(identity(client));
+        let endpoint = &self.options.endpoints.token;
+        match self.ask(endpoint, "oauth_token_endpoint", &form).await? {
+            Reply::Granted(response) => Ok(Polled::Granted(self.granted(response))),
+            Reply::Refused(response) => match response.error.as_str() {
+                "authorization_pending" => Ok(Polled::Pending),
+                "slow_down" => Ok(Polled::SlowDown),
+                _ => {
+                    let secrets = [Some(device_code), client.secret.as_ref()];
+                    Err(self.refused(&response, Exchanged::Device, &secrets))
+                }
+            },
+            Reply::Unreadable => Err(unreadable(endpoint)),
+        }
+    }
+
     /// Exchanges a refresh token for an access token (RFC 6749 section 6).
     pub(crate) async fn refresh(
         &self,
@@ -109,6 +164,9 @@ impl Exchange {
     ) -> Result<Granted, TokenError> {
         let mut form =
             vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
+        if self.issuer() == Issuer::Microsoft {
+            form.push(("scope", self.issuer().asked()));
+        }
         form.extend(identity(client));
         let secrets = [Some(refresh_token), client.secret.as_ref()];
         self.exchange(&form, Exchanged::RefreshToken, &secrets).await
@@ -139,16 +197,31 @@ impl Exchange {
         self.exchange(&form, Exchanged::Application, &[client.secret.as_ref(), assertion]).await
     }
 
-    /// Takes a token back (RFC 7009). One that is unknown there is as good as taken back.
-    pub(crate) async fn revoke(&self, token: &Secret) -> Result<(), TokenError> {
-        let endpoint = &self.options.endpoints.revocation;
+    /// Takes a token back (RFC 7009). One that is unknown there is as good as taken back. `None` where nobody takes it.
+    pub(crate) async fn revoke(&self, token: &Secret) -> Option<Result<(), TokenError>> {
+        let endpoint = self.options.endpoints.revocation.as_ref()?;
+        Some(self.revoke_at(endpoint, token).await)
+    }
+
+    async fn revoke_at(&self, endpoint: &Endpoint, token: &Secret) -> Result<(), TokenError> {
         let answer = self.http.post_form(endpoint, &[("token", token.expose())]).await;
         let error = match answer {
             Ok(Answer { status: 200 | 400, .. }) => return Ok(()),
             Ok(Answer { status, .. }) => HttpError::Elsewhere(status),
             Err(error) => error,
         };
-        Err(trouble(&error, endpoint, "oauth_revocation_endpoint"))
+        Err(trouble(&error, endpoint, "oauth_revocation_endpoint", self.issuer()))
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        key: &str,
+        form: &[(&str, &str)],
+    ) -> Result<Reply<T>, TokenError> {
+        let answer = self.http.post_form(endpoint, form).await;
+        let answer = answer.map_err(|error| trouble(&error, endpoint, key, self.issuer()))?;
+        Ok(protocol::read(answer.status, answer.content_type.as_deref(), &answer.body))
     }
 
     async fn exchange(
@@ -158,15 +231,10 @@ impl Exchange {
         secrets: &[Option<&Secret>],
     ) -> Result<Granted, TokenError> {
         let endpoint = &self.options.endpoints.token;
-        let answer = self.http.post_form(endpoint, form).await;
-        let answer = answer.map_err(|error| trouble(&error, endpoint, "oauth_token_endpoint"))?;
-        match protocol::read(answer.status, answer.content_type.as_deref(), &answer.body) {
+        match self.ask(endpoint, "oauth_token_endpoint", form).await? {
             Reply::Granted(response) => Ok(self.granted(response)),
             Reply::Refused(response) => Err(self.refused(&response, exchanged, secrets)),
-            Reply::Unreadable => Err(TokenError::temporary(format!(
-                "{} gave an answer that is not a token response",
-                endpoint.host()
-            ))),
+            Reply::Unreadable => Err(unreadable(endpoint)),
         }
     }
 
@@ -185,7 +253,7 @@ impl Exchange {
             seen: self.http.seen(),
             now: self.clock.wall(),
         };
-        refused(&refusal, exchanged)
+        refused(&refusal, exchanged, self.issuer())
     }
 
     fn granted(&self, response: TokenResponse) -> Granted {
@@ -203,6 +271,11 @@ impl Exchange {
             scope: response.scope,
         }
     }
+}
+
+fn unreadable(endpoint: &Endpoint) -> TokenError {
+    let host = endpoint.host();
+    TokenError::temporary(format!("{host} gave an answer that is not a token response"))
 }
 
 /// Who asks, in the form, as Google's own libraries send it (RFC 6749 section 2.3.1).

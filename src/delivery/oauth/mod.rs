@@ -4,16 +4,20 @@
 //! that is down costs a pause and nothing else (docs/gmail.md section 4.3). Must not know SMTP, nor how a token is
 //! put on its wire.
 //!
-//! [`consent`] has the first token made with a browser, `token_file` keeps it, [`tokens`] hands out access tokens
+//! [`consent`] has the first token made with a browser, [`device`] with a code that is entered on any other device,
+//! `token_file` keeps it, [`tokens`] hands out access tokens
 //! and refreshes them, `service_account` and
-//! `certificate` do without a browser, `protocol` has the words of OAuth 2.0,
+//! `certificate` do without a browser, `protocol` has the words of OAuth 2.0, [`issuer`] what differs between providers,
 //! `exchange` asks the endpoints over [`super::https`].
 
 mod certificate;
 pub(crate) mod client_file;
 pub(crate) mod consent;
+pub(crate) mod device;
 mod error;
 pub(crate) mod exchange;
+mod issuer;
+mod microsoft;
 mod options;
 mod protocol;
 mod refusal;
@@ -26,6 +30,7 @@ pub use super::https::{Endpoint, Limits};
 
 pub use self::{
     error::{Kind, TokenError},
-    options::{ClientSource, Endpoints, Grant, Options, SCOPE, SecretSource},
+    issuer::{Issuer, SCOPE},
+    options::{ClientSource, Endpoints, Grant, Options, SecretSource},
     tokens::{AccessToken, Tokens},
 };

@@ -5,15 +5,13 @@
 
 use std::path::PathBuf;
 
+use super::issuer::Issuer;
 use crate::{
     delivery::https::{Endpoint, Limits},
     secret::Secret,
 };
 
-/// What a token must allow: Gmail's SMTP takes no narrower scope (docs/gmail.md section 4.3).
-pub const SCOPE: &str = "https://mail.google.com/";
-
-/// The same at Microsoft for an application of an organisation: whatever its administrator has allowed it there.
+/// What a token must allow at Microsoft for an application of an organisation: whatever its administrator has allowed it there.
 pub(crate) const APPLICATION_SCOPE: &str = "https://outlook.office365.com/.default";
 
 /// How access tokens are had.
@@ -21,6 +19,8 @@ pub(crate) const APPLICATION_SCOPE: &str = "https://outlook.office365.com/.defau
 pub struct Options {
     /// What is exchanged for an access token.
     pub grant: Grant,
+    /// Whose tokens they are.
+    pub issuer: Issuer,
     /// Who exchanges it.
     pub endpoints: Endpoints,
     /// Waits towards the endpoints.
@@ -30,7 +30,7 @@ pub struct Options {
 /// What is exchanged for an access token.
 #[derive(Clone, Debug)]
 pub enum Grant {
-    /// A refresh token, which the account's owner has given once with a browser.
+    /// A refresh token, which the account's owner has given once with a browser, here or on another device.
     Refresh {
         /// The program as the provider knows it.
         client: ClientSource,
@@ -77,12 +77,12 @@ pub enum SecretSource {
 /// Who is asked. The defaults are Google's (docs/gmail.md section 4.3).
 #[derive(Clone, Debug)]
 pub struct Endpoints {
-    /// Where a browser goes to consent.
+    /// Where a browser goes to consent; at Microsoft, where a code for another device is had (RFC 8628 section 3.1).
     pub authorization: Endpoint,
     /// Where tokens are exchanged.
     pub token: Endpoint,
-    /// Where a token is taken back.
-    pub revocation: Endpoint,
+    /// Where a token is taken back; Microsoft has no such place.
+    pub revocation: Option<Endpoint>,
 }
 
 impl Endpoints {
@@ -95,6 +95,16 @@ impl Endpoints {
     pub(crate) fn microsoft_token(tenant: &str) -> String {
         format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token")
     }
+
+    /// The device authorization endpoint of an organisation at Microsoft.
+    pub(crate) fn microsoft_device(tenant: &str) -> String {
+        format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/devicecode")
+    }
+
+    /// The place of an organisation's name that stands for personal accounts.
+    pub(crate) const MICROSOFT_PERSONAL: &'static str = "consumers";
+    /// The same for the accounts of any organisation.
+    pub(crate) const MICROSOFT_ORGANIZATIONS: &'static str = "organizations";
 
     /// The revocation endpoint of Google.
     pub(crate) const GOOGLE_REVOCATION: &'static str = "https://oauth2.googleapis.com/revoke";

@@ -12,7 +12,7 @@ use ring::{
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
-use super::options::SCOPE;
+use super::issuer::SCOPE;
 use crate::secret::Secret;
 
 /// Random octets of a verifier: 43 characters, the fewest that RFC 7636 section 4.1 allows and what it recommends.
@@ -85,17 +85,33 @@ pub(super) struct ErrorResponse {
     pub(super) error_description: Option<String>,
 }
 
+/// A device authorization response (RFC 8628 section 3.2).
+#[derive(Debug, Deserialize)]
+pub(super) struct DeviceResponse {
+    pub(super) device_code: Secret,
+    pub(super) user_code: String,
+    /// Some call it URL.
+    #[serde(alias = "verification_url")]
+    pub(super) verification_uri: String,
+    pub(super) expires_in: u64,
+    pub(super) interval: Option<u64>,
+}
+
 /// What an endpoint has answered.
 #[derive(Debug)]
-pub(super) enum Reply {
-    Granted(TokenResponse),
+pub(super) enum Reply<T> {
+    Granted(T),
     Refused(ErrorResponse),
     /// Neither: a captive portal's page, or an answer that was cut.
     Unreadable,
 }
 
 /// Reads an answer with one of the statuses that an endpoint gives.
-pub(super) fn read(status: u16, content_type: Option<&str>, body: &[u8]) -> Reply {
+pub(super) fn read<T: DeserializeOwned>(
+    status: u16,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Reply<T> {
     if status != 200 {
         return json(body).map_or(Reply::Unreadable, Reply::Refused);
     }
@@ -128,7 +144,7 @@ mod tests {
     }
 
     fn refused(status: u16, body: &str) -> Option<(String, Option<String>)> {
-        match read(status, None, body.as_bytes()) {
+        match read::<TokenResponse>(status, None, body.as_bytes()) {
             Reply::Refused(response) => Some((response.error, response.error_description)),
             Reply::Granted(_) | Reply::Unreadable => None,
         }

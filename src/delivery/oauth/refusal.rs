@@ -5,7 +5,11 @@
 
 use std::time::Duration;
 
-use super::error::{Kind, TokenError};
+use super::{
+    error::{Kind, TokenError},
+    issuer::Issuer,
+    microsoft::{self, COMMAND},
+};
 use crate::{
     clock::Timestamp,
     delivery::https::{Endpoint, HttpError, Seen},
@@ -18,13 +22,19 @@ const CLOCK_ERROR_MAX: Duration = Duration::from_secs(4 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exchanged {
     Code,
+    Device,
     RefreshToken,
     Assertion,
     Application,
 }
 
 /// No answer that could be about the request.
-pub(super) fn trouble(error: &HttpError, endpoint: &Endpoint, key: &str) -> TokenError {
+pub(super) fn trouble(
+    error: &HttpError,
+    endpoint: &Endpoint,
+    key: &str,
+    issuer: Issuer,
+) -> TokenError {
     let reason = format!("{}: {error}", endpoint.host());
     match error {
         HttpError::Network(_) | HttpError::Slow(_) | HttpError::Later(_) => {
@@ -32,7 +42,8 @@ pub(super) fn trouble(error: &HttpError, endpoint: &Endpoint, key: &str) -> Toke
         }
         HttpError::Elsewhere(_) => {
             let remedy = format!(
-                "Correct upstream.{key}, or remove it for Google's; then run `pillarbox resume`."
+                "Correct upstream.{key}, or remove it for {}'s; then run `pillarbox resume`.",
+                issuer.name()
             );
             TokenError::new(Kind::Refused, reason, remedy)
         }
@@ -68,9 +79,9 @@ impl Refusal<'_> {
     }
 }
 
-pub(super) fn refused(refusal: &Refusal<'_>, exchanged: Exchanged) -> TokenError {
+pub(super) fn refused(refusal: &Refusal<'_>, exchanged: Exchanged, issuer: Issuer) -> TokenError {
     let reason = refusal.reason(match exchanged {
-        Exchanged::Code => "the consent was refused",
+        Exchanged::Code | Exchanged::Device => "the consent was refused",
         Exchanged::RefreshToken => "the refresh token was refused",
         Exchanged::Assertion => "the service account was refused",
         Exchanged::Application => "the application was refused",
@@ -78,31 +89,46 @@ pub(super) fn refused(refusal: &Refusal<'_>, exchanged: Exchanged) -> TokenError
     let remedy = match refusal.kind {
         "invalid_grant" if refusal.seen.status != 400 => return TokenError::temporary(reason),
         "temporarily_unavailable" | "server_error" => return TokenError::temporary(reason),
-        _ if exchanged == Exchanged::Application => of_application(&refusal.words),
-        "invalid_grant" => return dead(refusal, reason, exchanged),
-        _ if exchanged == Exchanged::Assertion => match refusal.kind {
-            "unauthorized_client" | "invalid_scope" => DELEGATION,
-            _ => {
-                "Check upstream.service_account_file and upstream.username; then run `pillarbox resume`."
-            }
-        },
+        _ if issuer == Issuer::Microsoft || exchanged == Exchanged::Application => {
+            let (kind, remedy) = match exchanged {
+                Exchanged::Application => microsoft::of_application(&refusal.words),
+                Exchanged::Device => microsoft::of_device(refusal.kind, &refusal.words),
+                _ => microsoft::of_owner(refusal.kind, &refusal.words),
+            };
+            return TokenError::new(kind, reason, remedy.replace(COMMAND, issuer.command()));
+        }
+        "invalid_grant" => return dead(refusal, reason, exchanged, issuer.command()),
+        kind if exchanged == Exchanged::Assertion => of_assertion(kind).to_owned(),
         "invalid_client" => {
             "The client id and its secret do not belong together, or the client was deleted: compare upstream.oauth_client_* \
              with https://console.cloud.google.com/auth/clients, then run `pillarbox resume`."
+                .to_owned()
         }
-        "unauthorized_client" => {
-            "The refresh token belongs to another client: run `pillarbox auth google` with the configured one."
-        }
-        "invalid_scope" => {
+        "unauthorized_client" => format!(
+            "The refresh token belongs to another client: run `{}` with the configured one.",
+            issuer.command()
+        ),
+        "invalid_scope" => format!(
             "The client may not ask for https://mail.google.com/: add it to the scopes of its consent screen \
-                         (https://console.cloud.google.com/auth/scopes), then run `pillarbox auth google`."
-        }
+             (https://console.cloud.google.com/auth/scopes), then run `{}`.",
+            issuer.command()
+        ),
         _ => {
             "Check upstream.oauth_client_* (a desktop client has a secret, too) and upstream.oauth_token_endpoint; then \
-              run `pillarbox resume`."
+             run `pillarbox resume`."
+                .to_owned()
         }
     };
     TokenError::new(Kind::Refused, reason, remedy)
+}
+
+fn of_assertion(kind: &str) -> &'static str {
+    match kind {
+        "unauthorized_client" | "invalid_scope" => DELEGATION,
+        _ => {
+            "Check upstream.service_account_file and upstream.username; then run `pillarbox resume`."
+        }
+    }
 }
 
 const DELEGATION: &str = "A Workspace administrator must allow it: admin.google.com, Security, API controls, Domain-wide \
@@ -110,77 +136,25 @@ const DELEGATION: &str = "A Workspace administrator must allow it: admin.google.
                           https://mail.google.com/. It takes effect within minutes, sometimes a day. Then run \
                           `pillarbox resume`.";
 
-/// Microsoft's numbers (AADSTS) say more than the code of the RFC does.
-const APPLICATION: &[(&str, &str)] = &[
-    (
-        "AADSTS7000222",
-        "The application's secret has expired: create a new one (https://entra.microsoft.com, App registrations, \
-         Certificates & secrets), store it in upstream.oauth_client_secret_file, then run `pillarbox resume`.",
-    ),
-    (
-        "AADSTS7000215",
-        "The application's secret is wrong; its value is wanted, not its id: store it in \
-         upstream.oauth_client_secret_file, then run `pillarbox resume`.",
-    ),
-    (
-        "AADSTS700016",
-        "The organisation does not know the application: compare upstream.oauth_client_id and upstream.oauth_tenant with its \
-         page (https://entra.microsoft.com, App registrations), then run `pillarbox resume`.",
-    ),
-    (
-        "AADSTS700027",
-        "The organisation does not know the application's certificate, or it has ended: upload the one of \
-         upstream.oauth_client_certificate_file (https://entra.microsoft.com, App registrations, Certificates & secrets), then run \
-         `pillarbox resume`.",
-    ),
-    (
-        "AADSTS90002",
-        "There is no such organisation: compare upstream.oauth_tenant with the directory (tenant) id of the application \
-         (https://entra.microsoft.com, App registrations), then run `pillarbox resume`.",
-    ),
-    (
-        "AADSTS53003",
-        "A conditional access policy of the organisation refuses this host: ask its administrator, then run \
-         `pillarbox resume`.",
-    ),
-];
-
-fn of_application(words: &str) -> &'static str {
-    let known = APPLICATION.iter().find(|(number, _)| words.contains(number));
-    known.map_or(
-        "Check upstream.oauth_tenant, upstream.oauth_client_id and the secret, and that an administrator has granted the \
-         application SMTP.SendAsApp (docs/microsoft.md); then run `pillarbox resume`.",
-        |(_, remedy)| remedy,
-    )
-}
-
 /// HTTP 400 `invalid_grant`: what was exchanged is not, or no longer, valid.
-fn dead(refusal: &Refusal<'_>, reason: String, exchanged: Exchanged) -> TokenError {
+fn dead(refusal: &Refusal<'_>, reason: String, exchanged: Exchanged, command: &str) -> TokenError {
     let words = refusal.words.to_ascii_lowercase();
-    match exchanged {
-        Exchanged::Code => TokenError::new(
-            Kind::Dead,
-            reason,
-            "The code was used already, or is too old: run `pillarbox auth google` again and finish within minutes.",
+    let remedy = match exchanged {
+        Exchanged::Assertion => return refused_assertion(refusal, reason, &words),
+        Exchanged::Code | Exchanged::Device => format!(
+            "The code was used already, or is too old: run `{command}` again and finish within minutes."
         ),
-        Exchanged::RefreshToken if words.contains("rapt") => TokenError::new(
-            Kind::Dead,
-            reason,
+        _ if words.contains("rapt") => format!(
             "The Workspace's session control wants a new login every few hours: have the administrator exempt this \
-             client (admin.google.com, Security, Google Cloud session control), then run `pillarbox auth google`.",
+             client (admin.google.com, Security, Google Cloud session control), then run `{command}`."
         ),
-        Exchanged::RefreshToken => TokenError::new(
-            Kind::Dead,
-            reason,
-            "Run `pillarbox auth google`. The token was revoked, the account's password was changed, or the consent \
+        Exchanged::RefreshToken | Exchanged::Application => format!(
+            "Run `{command}`. The token was revoked, the account's password was changed, or the consent \
              screen is in \"Testing\", which ends tokens after 7 days: set its publishing status to \"In production\" \
-             (https://console.cloud.google.com/auth/audience) first.",
+             (https://console.cloud.google.com/auth/audience) first."
         ),
-        Exchanged::Assertion => refused_assertion(refusal, reason, &words),
-        Exchanged::Application => {
-            TokenError::new(Kind::Refused, reason, of_application(&refusal.words))
-        }
-    }
+    };
+    TokenError::new(Kind::Dead, reason, remedy)
 }
 
 /// `invalid_grant` for an assertion never means a revoked token: there is none.

@@ -9,7 +9,7 @@ use ring::signature::RSA_PKCS1_SHA256;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{client_file::read_secret, error::TokenError, options::SCOPE, web_token};
+use super::{client_file::read_secret, error::TokenError, issuer::SCOPE, web_token};
 use crate::{clock::Timestamp, secret::Secret};
 
 /// Seconds for which an assertion is valid: the most that Google takes, so that a slow clock does no harm.

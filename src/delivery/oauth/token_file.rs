@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{client_file::read_secret, error::TokenError};
+use super::{client_file::read_secret, error::TokenError, issuer::Issuer};
 use crate::{careful_file, clock::Timestamp, secret::Secret};
 
 /// The version of the file's layout.
@@ -80,13 +80,14 @@ struct JsonAccess<S> {
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     path: PathBuf,
+    issuer: Issuer,
 }
 
 impl TokenFile {
-    /// The file at `path`, which need not exist.
+    /// The file at `path`, which need not exist, for tokens of `issuer`.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub fn new(path: PathBuf, issuer: Issuer) -> Self {
+        Self { path, issuer }
     }
 
     /// Where it is.
@@ -231,12 +232,12 @@ impl TokenFile {
     fn missing(&self) -> TokenError {
         let reason =
             format!("there is no token yet: {WHAT} {} does not exist", self.path.display());
-        TokenError::local(reason, "Run: pillarbox auth google")
+        TokenError::local(reason, format!("Run: {}", self.issuer.command()))
     }
 
     fn damaged(&self) -> TokenError {
         let reason = format!("{WHAT} {} is damaged or of another version", self.path.display());
-        TokenError::local(reason, "Run: pillarbox auth google")
+        TokenError::local(reason, format!("Run: {}", self.issuer.command()))
     }
 
     fn unwritable(&self, error: &io::Error) -> TokenError {
@@ -289,7 +290,7 @@ mod tests {
 
     fn token_file() -> (tempfile::TempDir, TokenFile) {
         let directory = tempfile::tempdir().unwrap();
-        let file = TokenFile::new(directory.path().join("state/oauth-token.json"));
+        let file = TokenFile::new(directory.path().join("state/oauth-token.json"), Issuer::Google);
         (directory, file)
     }
 

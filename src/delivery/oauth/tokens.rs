@@ -16,6 +16,7 @@ use super::{
     client_file::{self, Client},
     error::TokenError,
     exchange::{Exchange, Granted},
+    issuer::Issuer,
     options::{ClientSource, Grant, Options},
     service_account,
     token_file::{Stored, StoredAccess, TokenFile},
@@ -56,6 +57,7 @@ pub struct Tokens {
 struct Source {
     username: String,
     grant: Grant,
+    issuer: Issuer,
     exchange: Exchange,
 }
 
@@ -93,9 +95,9 @@ impl Tokens {
         ca_file: Option<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let grant = options.grant.clone();
+        let (grant, issuer) = (options.grant.clone(), options.issuer);
         let exchange = Exchange::new(options, ca_file, clock);
-        let source = Source { username: username.to_owned(), grant, exchange };
+        let source = Source { username: username.to_owned(), grant, issuer, exchange };
         Self { source: Arc::new(source), state: Mutex::default() }
     }
 
@@ -142,6 +144,12 @@ impl Tokens {
         }
     }
 
+    /// What a person runs to consent anew; `None` where nobody has to.
+    pub(in crate::delivery) fn consent_command(&self) -> Option<&'static str> {
+        let has_consented = matches!(self.source.grant, Grant::Refresh { .. });
+        has_consented.then(|| self.source.issuer.command())
+    }
+
     /// The upstream did not take this token: it is not handed out again.
     pub async fn reject(&self, token: &AccessToken) {
         self.state.lock().await.rejected = Some(token.secret.clone());
@@ -170,7 +178,7 @@ impl Tokens {
         tracing::warn!(
             username = self.source.username,
             until = %end,
-            remedy = "run `pillarbox auth google` before then; set the consent screen's publishing status to \"In production\" to be rid of this",
+            remedy = self.source.before_its_end(),
             "the refresh token ends soon"
         );
     }
@@ -181,10 +189,21 @@ impl Source {
         self.exchange.clock().wall()
     }
 
+    /// What to do about a refresh token that ends soon.
+    fn before_its_end(&self) -> String {
+        let command = self.issuer.command();
+        match self.issuer {
+            Issuer::Google => format!(
+                "run `{command}` before then; set the consent screen's publishing status to \"In production\" to be rid of this"
+            ),
+            Issuer::Microsoft => format!("run `{command}` before then"),
+        }
+    }
+
     /// What the token file holds, or what should be in it; `None` for a service account or an application, which have none.
     async fn stored(&self, held: &Option<Held>) -> Result<Option<Stored>, TokenError> {
         let Grant::Refresh { token_file, .. } = &self.grant else { return Ok(None) };
-        let file = TokenFile::new(token_file.clone());
+        let file = TokenFile::new(token_file.clone(), self.issuer);
         let read = blocking(move || file.read()).await;
         match (read, held) {
             (Ok(stored), Some(Held::Unsaved(unsaved))) if stored.stored_at < unsaved.stored_at => {
@@ -197,7 +216,8 @@ impl Source {
     async fn fetch(&self, stored: Option<Stored>) -> Result<Fetched, TokenError> {
         match (&self.grant, stored) {
             (Grant::Refresh { client, token_file }, Some(stored)) => {
-                self.refresh(client, TokenFile::new(token_file.clone()), stored).await
+                let file = TokenFile::new(token_file.clone(), self.issuer);
+                self.refresh(client, file, stored).await
             }
             (Grant::ServiceAccount { key_file }, _) => {
                 let (key_file, username) = (key_file.clone(), self.username.clone());
@@ -277,7 +297,7 @@ impl Source {
             return Ok(());
         };
         let reason = format!("the stored token was made for another {what}");
-        Err(TokenError::local(reason, "Run: pillarbox auth google"))
+        Err(TokenError::local(reason, format!("Run: {}", self.issuer.command())))
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use super::{Auth, SECTION, Upstream};
 use crate::{
     delivery::{
-        oauth::{ClientSource, Endpoint, Endpoints, Grant, Limits, Options, SecretSource},
+        oauth::{ClientSource, Endpoint, Endpoints, Grant, Issuer, Limits, Options, SecretSource},
         provider::Provider,
     },
     settings::{report::Report, value::shown},
@@ -19,6 +19,9 @@ use crate::{
 
 const CLIENT_REMEDY: &str = "Add oauth_client_file = \"/etc/pillarbox/client.json\", the JSON that Google's console offers \
                              for a client of the type \"Desktop app\"; docs/oauth.md has the steps.";
+
+const MICROSOFT_CLIENT_REMEDY: &str = "Add oauth_client_id = \"...\", the application (client) id of a registration at \
+                                       https://entra.microsoft.com; docs/microsoft.md has the steps.";
 
 const APPLICATION_REMEDY: &str = "Add oauth_tenant, oauth_client_id and oauth_client_secret_file (or oauth_client_certificate_file) under [upstream]; docs/microsoft.md \
                                   has the steps.";
@@ -43,7 +46,22 @@ impl Upstream {
             Auth::Application => self.application(report)?,
             Auth::Password | Auth::None => return None,
         };
-        Some(Options { grant, endpoints, limits: Limits::default() })
+        Some(Options { grant, issuer: self.issuer(), endpoints, limits: Limits::default() })
+    }
+
+    /// Who gives the tokens.
+    fn issuer(&self) -> Issuer {
+        let of_microsoft = match self.auth() {
+            Auth::Application => true,
+            Auth::ServiceAccount => false,
+            Auth::Consent | Auth::Password | Auth::None => self.provider().is_microsoft(),
+        };
+        if of_microsoft { Issuer::Microsoft } else { Issuer::Google }
+    }
+
+    /// Whether the owner of an account at Microsoft consents.
+    fn consents_at_microsoft(&self) -> bool {
+        self.auth() == Auth::Consent && self.issuer() == Issuer::Microsoft
     }
 
     /// Whether the key is set to anything.
@@ -69,7 +87,10 @@ impl Upstream {
                 "oauth_tenant" | "oauth_client_certificate_file" => Auth::Application,
                 _ => Auth::Consent,
             };
-            let fits = self.auth() == Auth::Application && of_applications.contains(&key);
+            let fits = match key {
+                "oauth_tenant" => self.consents_at_microsoft(),
+                _ => self.auth() == Auth::Application && of_applications.contains(&key),
+            };
             if belongs_to == self.auth() || fits {
                 continue;
             }
@@ -83,7 +104,13 @@ impl Upstream {
         let file = self.oauth_client_file.as_deref();
         let id = self.oauth_client_id.as_deref();
         let secret = self.secret(report);
+        let is_microsoft = self.issuer() == Issuer::Microsoft;
         match (file, id) {
+            (Some(_), None) if is_microsoft => {
+                let what = "such a file comes from Google, and the account is at Microsoft";
+                report.add(SECTION, "oauth_client_file", what, MICROSOFT_CLIENT_REMEDY);
+                None
+            }
             (Some(path), None) => {
                 if secret.is_some() {
                     let key = if self.oauth_client_secret_file.is_some() {
@@ -108,12 +135,13 @@ impl Upstream {
             }
             (None, None) => {
                 let what = "there is no OAuth client";
-                report.add_lack(SECTION, "auth", what, CLIENT_REMEDY);
+                let remedy = if is_microsoft { MICROSOFT_CLIENT_REMEDY } else { CLIENT_REMEDY };
+                report.add_lack(SECTION, "auth", what, remedy);
                 None
             }
             (None, Some(id)) => {
                 // A desktop client of Google has a secret; other providers may have public clients.
-                if secret.is_none() && self.oauth_token_endpoint.is_none() {
+                if secret.is_none() && self.oauth_token_endpoint.is_none() && !is_microsoft {
                     let what = "there is a client id but no client secret";
                     let remedy =
                         "Add oauth_client_secret_file, or write oauth_client_file instead of both.";
@@ -152,20 +180,29 @@ impl Upstream {
         }
     }
 
-    /// Who gives tokens unless somebody is named.
-    fn usual_token_endpoint(&self, report: &mut Report<'_>) -> Cow<'static, str> {
-        let Some(tenant) = self.oauth_tenant.as_deref() else {
-            return Cow::Borrowed(Endpoints::GOOGLE_TOKEN);
+    /// The part of Microsoft's addresses that says whose accounts are meant.
+    fn tenant(&self, report: &mut Report<'_>) -> &str {
+        let is_personal = self.provider() == Provider::Outlook;
+        let usual = match is_personal {
+            true => Endpoints::MICROSOFT_PERSONAL,
+            false => Endpoints::MICROSOFT_ORGANIZATIONS,
         };
+        let Some(tenant) = self.oauth_tenant.as_deref() else { return usual };
+        if is_personal && self.consents_at_microsoft() {
+            let what = "a personal account belongs to no organisation";
+            let remedy = "Remove the line, or set provider = \"microsoft365\".";
+            report.add(SECTION, "oauth_tenant", what, remedy);
+            return usual;
+        }
         let is_name =
             tenant.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-".contains(&octet));
         if !is_name {
             let what = format!("{} is neither an id nor a domain", shown(tenant));
             let remedy = "Write the directory (tenant) id of the application, or a domain of the organisation.";
             report.add(SECTION, "oauth_tenant", what, remedy);
-            return Cow::Borrowed(Endpoints::GOOGLE_TOKEN);
+            return usual;
         }
-        Cow::Owned(Endpoints::microsoft_token(tenant))
+        tenant
     }
 
     fn secret(&self, report: &mut Report<'_>) -> Option<SecretSource> {
@@ -191,25 +228,34 @@ impl Upstream {
     }
 
     fn endpoints(&self, report: &mut Report<'_>) -> Option<Endpoints> {
-        let usual_token = self.usual_token_endpoint(report);
-        let mut read = |written: &Option<Endpoint>, key, default: &str| {
-            let read = written.clone().map_or_else(|| Endpoint::new(default), Ok);
-            read.map_err(|words| report.add(SECTION, key, words, "Remove the line for Google's."))
-                .ok()
+        let issuer = self.issuer();
+        let (authorization, token) = match issuer {
+            Issuer::Google => (
+                Cow::Borrowed(Endpoints::GOOGLE_AUTHORIZATION),
+                Cow::Borrowed(Endpoints::GOOGLE_TOKEN),
+            ),
+            Issuer::Microsoft => {
+                let tenant = self.tenant(report);
+                let device = Endpoints::microsoft_device(tenant);
+                (Cow::Owned(device), Cow::Owned(Endpoints::microsoft_token(tenant)))
+            }
         };
-        let authorization = Endpoints::GOOGLE_AUTHORIZATION;
+        let mut read = |written: &Option<Endpoint>, key, usual: &str| {
+            let read = written.clone().map_or_else(|| Endpoint::new(usual), Ok);
+            let remedy = format!("Remove the line for {}'s.", issuer.name());
+            read.map_err(|words| report.add(SECTION, key, words, remedy)).ok()
+        };
+        let (key, written) = ("oauth_revocation_endpoint", &self.oauth_revocation_endpoint);
+        let revocation = match (issuer, written) {
+            // Microsoft has none.
+            (Issuer::Microsoft, None) => None,
+            _ => Some(read(written, key, Endpoints::GOOGLE_REVOCATION)?),
+        };
+        let (key, written) = ("oauth_authorization_endpoint", &self.oauth_authorization_endpoint);
         Some(Endpoints {
-            authorization: read(
-                &self.oauth_authorization_endpoint,
-                "oauth_authorization_endpoint",
-                authorization,
-            )?,
-            token: read(&self.oauth_token_endpoint, "oauth_token_endpoint", &usual_token)?,
-            revocation: read(
-                &self.oauth_revocation_endpoint,
-                "oauth_revocation_endpoint",
-                Endpoints::GOOGLE_REVOCATION,
-            )?,
+            authorization: read(written, key, &authorization)?,
+            token: read(&self.oauth_token_endpoint, "oauth_token_endpoint", &token)?,
+            revocation,
         })
     }
 }

@@ -14,12 +14,12 @@ use tokio_rustls::rustls::{
 };
 
 use super::{
-    Parameters, SCOPE,
+    MICROSOFT_SCOPE, Parameters, SCOPE, device,
     tokens::{Expiry, Subject},
 };
 use crate::{
     clock::Moment,
-    options::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN},
+    options::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, PUBLIC_CLIENT_ID, REFRESH_TOKEN},
     shared::Shared,
 };
 
@@ -44,6 +44,10 @@ pub enum TokenAnswer {
     Rotated,
     /// An access token that SMTP already takes for expired.
     Stale,
+    /// 400 `slow_down` (RFC 8628 section 3.5).
+    SlowDown,
+    /// 400 with these words: the error and its description.
+    Refused(&'static str, &'static str),
     /// The connection ends without an answer.
     Drop,
 }
@@ -88,7 +92,8 @@ impl fmt::Display for Answer {
     }
 }
 
-type Refusal = (u16, Value);
+/// Status and JSON, of a refusal as a rule.
+pub(super) type Refusal = (u16, Value);
 
 /// Answers one request.
 pub(super) fn answer(form: &Parameters, shared: &Shared, now: Moment) -> Answer {
@@ -124,6 +129,8 @@ pub(super) fn answer(form: &Parameters, shared: &Shared, now: Moment) -> Answer 
         Some(TokenAnswer::TooManyRequests) => {
             as_json(refusal(429, "rate_limit_exceeded", "Too many requests, try again later."))
         }
+        Some(TokenAnswer::SlowDown) => as_json(device::slow_down()),
+        Some(TokenAnswer::Refused(error, words)) => as_json(refusal(400, error, words)),
         Some(TokenAnswer::Drop) => Answer::Nothing,
     }
 }
@@ -153,8 +160,16 @@ fn grant(
     stale: Stale,
     refresh: Refresh,
 ) -> Result<Refusal, Refusal> {
+    let is_public = form.get("client_id").is_some_and(|id| id == PUBLIC_CLIENT_ID);
     let granted = match form.get("grant_type").map(String::as_str) {
-        Some("refresh_token") => Granted { subject: refreshed(form, shared)?, refresh },
+        Some("refresh_token") => {
+            let subject = refreshed(form, shared)?;
+            // Microsoft gives a new one each time.
+            Granted { subject, refresh: if is_public { Refresh::New } else { refresh } }
+        }
+        Some("urn:ietf:params:oauth:grant-type:device_code") => {
+            Granted { subject: device::exchanged(form, shared, now)?, refresh: Refresh::New }
+        }
         Some("authorization_code") => {
             Granted { subject: exchanged(form, shared, now)?, refresh: Refresh::New }
         }
@@ -172,7 +187,7 @@ fn grant(
     let mut value = json!({
         "access_token": tokens.issue_access(granted.subject.clone(), Expiry::new(now, valid)),
         "expires_in": lifetime.as_secs(),
-        "scope": SCOPE,
+        "scope": if is_public { MICROSOFT_SCOPE } else { SCOPE },
         "token_type": "Bearer",
     });
     if granted.refresh == Refresh::New {
@@ -260,6 +275,11 @@ fn certified(form: &Parameters, shared: &Shared, now: Moment) -> Result<(), Refu
 
 fn check_client(form: &Parameters) -> Result<(), Refusal> {
     let given = |name: &str| form.get(name).map_or("", String::as_str);
+    if given("client_id") == PUBLIC_CLIENT_ID {
+        let words = "AADSTS700025: Client is public so neither 'client_assertion' nor 'client_secret' should be presented.";
+        let is_public = !form.contains_key("client_secret");
+        return is_public.then_some(()).ok_or_else(|| refusal(401, "invalid_client", words));
+    }
     if given("client_id") != OAUTH_CLIENT_ID {
         return Err(unknown_client());
     }
@@ -344,7 +364,7 @@ fn sha256(octets: &[u8]) -> Vec<u8> {
     suite.map(|suite| suite.common.hash_provider.hash(octets).as_ref().to_vec()).unwrap_or_default()
 }
 
-fn refusal(status: u16, error: &str, description: &str) -> Refusal {
+pub(super) fn refusal(status: u16, error: &str, description: &str) -> Refusal {
     (status, json!({ "error": error, "error_description": description }))
 }
 

@@ -1,9 +1,10 @@
 //! Google's account service, as far as SMTP needs it: consent, tokens, revocation, over HTTP on loopback.
 //!
-//! Rule: HTTP is here, the decisions are in `consent.rs` and `grant.rs`. Every request is counted, so
+//! Rule: HTTP is here, the decisions are in `consent.rs`, `device.rs` and `grant.rs`. Every request is counted, so
 //! that a test can tell a relay which asks once from one which asks for every message. Must not know SMTP.
 
 mod consent;
+mod device;
 mod grant;
 mod port;
 mod tokens;
@@ -32,8 +33,11 @@ use tokio::{net::TcpListener, sync::watch};
 
 use self::grant::Answer;
 pub use self::grant::TokenAnswer;
-use self::port::{AGE_MAX, Port};
 pub(super) use self::tokens::{Expiry, Tokens};
+use self::{
+    device::{Decision, Devices},
+    port::{AGE_MAX, Port},
+};
 use super::{
     script::Stage,
     server::ordered,
@@ -47,6 +51,7 @@ type Parameters = BTreeMap<String, String>;
 #[derive(Debug, Default)]
 pub(super) struct Identity {
     pub(super) tokens: Tokens,
+    devices: Devices,
     orders: Mutex<VecDeque<TokenAnswer>>,
 }
 
@@ -74,6 +79,8 @@ pub(super) async fn serve(
     let router = Router::new()
         .route("/o/oauth2/v2/auth", get(authorize))
         .route("/authorize", get(authorize))
+        .route("/devicecode", post(device_code))
+        .route("/device", get(enter_code))
         .route("/token", post(token))
         .route("/revoke", post(revoke))
         .layer(DefaultBodyLimit::max(REQUEST_BODY_MAX))
@@ -92,6 +99,38 @@ async fn authorize(State(shared): State<Arc<Shared>>, Query(asked): Query<Parame
     match consent::consent(&asked, &shared, shared.options.clock.now()) {
         Ok(location) => (StatusCode::FOUND, [(header::LOCATION, location)]).into_response(),
         Err(page) => (StatusCode::BAD_REQUEST, page).into_response(),
+    }
+}
+
+/// The device authorization endpoint (RFC 8628 section 3.1).
+async fn device_code(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Form(form): Form<Parameters>,
+) -> Response {
+    shared.mailbox.tally(|counters| counters.authorizations += 1);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let page = format!("http://{host}/device");
+    let (status, value) = device::authorize(&form, &shared, &page, shared.options.clock.now());
+    json(status, &value)
+}
+
+/// The page on which a person enters the code; the account of a query is believed.
+async fn enter_code(
+    State(shared): State<Arc<Shared>>,
+    Query(asked): Query<Parameters>,
+) -> Response {
+    let Some(user_code) = asked.get("user_code") else {
+        let page = "Add to this address: ?user_code=CODE&username=ADDRESS, or &deny=1 in place of the address.\n";
+        return page.into_response();
+    };
+    let decision = match (asked.get("deny"), asked.get("username")) {
+        (Some(_), _) => Decision::Refused,
+        (None, username) => Decision::Agreed(username.cloned()),
+    };
+    match shared.identity.devices.decide(user_code, decision, shared.options.clock.now()) {
+        true => "You can close this window.\n".into_response(),
+        false => (StatusCode::BAD_REQUEST, "That code is not right.\n").into_response(),
     }
 }
 
@@ -170,6 +209,8 @@ impl hyper::body::Body for Broken {
     }
 }
 
+/// The one scope that opens SMTP at Microsoft.
+const MICROSOFT_SCOPE: &str = "https://outlook.office.com/SMTP.Send";
 /// The one scope that opens SMTP.
 const SCOPE: &str = "https://mail.google.com/";
 /// How long a code waits to be exchanged (RFC 6749 section 4.1.2 recommends at most this).

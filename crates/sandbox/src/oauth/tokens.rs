@@ -112,7 +112,7 @@ impl Tokens {
 }
 
 /// Only a client that asks for tokens without end reaches the limit; nothing of its is worth keeping.
-fn keep<V>(map: &mut HashMap<String, V>, key: String, value: V) {
+pub(super) fn keep<V>(map: &mut HashMap<String, V>, key: String, value: V) {
     if map.len() >= TOKENS_MAX {
         map.clear();
     }
@@ -120,7 +120,7 @@ fn keep<V>(map: &mut HashMap<String, V>, key: String, value: V) {
 }
 
 /// Letters and digits; nothing here needs to be secret.
-fn random(length: usize) -> String {
+pub(super) fn random(length: usize) -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(length).collect()
 }
 
