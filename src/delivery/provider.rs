@@ -85,6 +85,38 @@ impl Provider {
         }
     }
 
+    /// Whose server that is, where the name alone says it.
+    pub(crate) fn of_host(host: &str) -> Option<Self> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let is_usual = |one: &&(&str, Self)| one.1.profile().host.value == Some(host.as_str());
+        if let Some((_, provider)) = Self::WORDS.iter().find(is_usual) {
+            return Some(*provider);
+        }
+        let is_in = |before: &str, after: &str| host.starts_with(before) && host.ends_with(after);
+        let of_zoho = ["smtp.zoho.", "smtppro.zoho."].iter().any(|before| host.starts_with(before));
+        // Regions and data centres have names of their own.
+        let others = [
+            (Self::Ses, is_in("email-smtp.", ".amazonaws.com")),
+            (Self::Mailgun, is_in("smtp.", ".mailgun.org")),
+            (Self::Zoho, of_zoho),
+        ];
+        others.into_iter().find(|(_, is_theirs)| *is_theirs).map(|(provider, _)| provider)
+    }
+
+    /// Whether what an account may do in a day depends on a plan that the relay cannot know.
+    pub(crate) fn has_plans(self) -> bool {
+        matches!(
+            self,
+            Self::Outlook
+                | Self::Fastmail
+                | Self::Zoho
+                | Self::Ses
+                | Self::Mailgun
+                | Self::Brevo
+                | Self::Sendgrid
+        )
+    }
+
     /// Whether Microsoft runs it.
     pub(crate) fn is_microsoft(self) -> bool {
         matches!(self, Self::Microsoft365 | Self::Outlook)
@@ -158,6 +190,22 @@ mod tests {
             fs::write(&path, &expected).unwrap();
         }
         assert!(present == expected, "docs/providers.md differs; run the test with BLESS=1");
+    }
+
+    #[test]
+    fn a_host_tells_its_provider_in_any_region_and_other_names_tell_nothing() {
+        for (host, expected) in [
+            ("smtp.gmail.com", Some(Provider::Gmail)),
+            ("SMTP-relay.gmail.com.", Some(Provider::WorkspaceRelay)),
+            ("smtp.office365.com", Some(Provider::Microsoft365)),
+            ("email-smtp.eu-central-1.amazonaws.com", Some(Provider::Ses)),
+            ("smtp.eu.mailgun.org", Some(Provider::Mailgun)),
+            ("smtppro.zoho.eu", Some(Provider::Zoho)),
+            ("mail.example.org", None),
+            ("smtp.fastmail.com.example.org", None),
+        ] {
+            assert_eq!(Provider::of_host(host), expected, "{host}");
+        }
     }
 
     #[test]

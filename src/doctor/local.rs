@@ -8,6 +8,7 @@ use super::{
     certificate, door,
     machine::Machine,
     places::{self, Found},
+    provider,
     scene::{Daemon, Scene},
     tokens, told,
 };
@@ -32,7 +33,7 @@ type Check<T> = (&'static str, fn(&T) -> Outcome);
 /// The checks of a machine, whatever is configured.
 pub(super) const OF_MACHINE: [Check<Machine>; 1] = [("sendmail-program", sendmail_program)];
 /// The checks that look at what the configuration names.
-pub(super) const OF_SCENE: [Check<Scene>; 16] = [
+pub(super) const OF_SCENE: [Check<Scene>; 17] = [
     ("secret-files", secret_files),
     ("users", users),
     ("store-directory", store_directory),
@@ -46,6 +47,7 @@ pub(super) const OF_SCENE: [Check<Scene>; 16] = [
     ("drop-directory", drop_directory),
     ("aliases", aliases),
     ("sender", sender),
+    ("provider", |scene| provider::of(&scene.settings)),
     ("oldest-message", oldest_message),
     ("tokens", tokens_of_login),
     ("alert-path", alert_path),

@@ -13,6 +13,7 @@ mod local;
 mod machine;
 mod order;
 pub(crate) mod places;
+mod provider;
 mod scene;
 mod supervisor;
 mod tokens;

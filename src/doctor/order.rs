@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Every check, in the order in which they are shown: this machine first, then the daemon, then the upstream.
-pub(crate) const NAMES: [&str; 31] = [
+pub(crate) const NAMES: [&str; 32] = [
     "configuration",
     "secret-files",
     "users",
@@ -29,6 +29,7 @@ pub(crate) const NAMES: [&str; 31] = [
     "sendmail-program",
     "aliases",
     "sender",
+    "provider",
     "clock",
     "unit",
     "daemon",

@@ -158,6 +158,10 @@ fn what_is_wrong_with_configuration_and_secrets_is_found_by_one_check_with_its_r
                 scene.add("identity", "from = \"keep\"");
             },
         ),
+        warn("provider", "iCloud Mail allows 1000", "recipients_per_day under [budget]", |scene| {
+            scene.add("upstream", "provider = \"icloud\"");
+            scene.add("budget", "recipients_per_day = 1001");
+        }),
     ]);
 }
 
