@@ -5,6 +5,7 @@ mod boundary;
 mod damage;
 mod samples;
 mod stage;
+mod upgrade;
 
 use std::fs;
 

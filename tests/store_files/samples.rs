@@ -18,9 +18,9 @@ use super::stage::Stage;
 /// 2026-11-28T19:30:00Z, some minutes after the first was written.
 const SOON_AFTER: Timestamp = Timestamp(1_795_894_200_000);
 /// 2026-11-28T23:45:00Z, the same of the second.
-const SOON_AFTER_2: Timestamp = Timestamp(1_795_909_500_000);
+pub(super) const SOON_AFTER_2: Timestamp = Timestamp(1_795_909_500_000);
 
-fn unpacked(sample: &str) -> Stage {
+pub(super) fn unpacked(sample: &str) -> Stage {
     let stage = Stage::new();
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store_files/samples");
     let mut tar = Command::new("tar");
@@ -90,7 +90,7 @@ async fn its_spool_files_alone_give_the_same_messages() {
     assert_eq!(states(&stage, SOON_AFTER).await, waiting());
 }
 
-const WAITING_2: [(&str, &str); 6] = [
+pub(super) const WAITING_2: [(&str, &str); 6] = [
     ("06h28znjar000000gh2r0dt1zr", "queued"),
     ("06h28znjqr000000rpqqhj3c04", "queued"),
     ("06h28znk68000000ts3bsk0474", "queued"),
