@@ -15,6 +15,7 @@ use self::reload::{Parts, Reader};
 use crate::{
     admin::{
         self,
+        accounts::{Upstream, Upstreams},
         alert::post::Post,
         checkups::Checkups,
         client::Client,
@@ -23,9 +24,9 @@ use crate::{
         socket::{MONITORING, Port, PortError, Socket},
         weekly::memory::Reports,
     },
-    budget::AccountKey,
+    budget::{AccountKey, MAIN},
     clock::Clock,
-    delivery::Pool,
+    delivery::{self, Pool, PoolHandle},
     doctor,
     listener::{self, BindError, Listener, OpenError},
     live::Live,
@@ -33,7 +34,7 @@ use crate::{
     page::{Page, PageError, Rehearsal, Stage},
     queue::{Queue, recovery::QueueOpenError, remembered::HISTORY_MAX},
     sendmail::configured::own_mail_socket,
-    settings::{ReloadError, Reloaded, Settings},
+    settings::{FurtherAccount, ReloadError, Reloaded, Settings},
     shutdown::{Phase, Shutdown, Watch},
     supervision::Supervisor,
     tasks::{self, Mishaps},
@@ -132,6 +133,12 @@ fn answering(
     services
 }
 
+/// How long a stop waits for listener and pools.
+fn drain(settings: &Settings) -> Duration {
+    let drains = settings.all_accounts().map(|(_, delivery, _)| delivery.drain);
+    drains.fold(settings.listener.drain, Duration::max) + DRAIN_MARGIN
+}
+
 /// A daemon whose door is open. It works while [`Daemon::run`] is awaited.
 #[derive(Debug)]
 pub struct Daemon {
@@ -168,16 +175,16 @@ impl Daemon {
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
         let stage = page.as_ref().map(Page::stage).unwrap_or_default();
         let mishaps = listener.mishaps();
-        let mut pool = Pool::new(settings.delivery.clone(), Arc::clone(&store), Arc::clone(&clock))
-            .reporting_to(mishaps.clone());
-        // A queue that does not answer in time is asked again by the pool itself.
-        drop(tokio::time::timeout(RESTORE_PATIENCE, pool.restore()).await);
+        store.set_accounts(reload::accounts(&settings));
+        let mut pools = Pools::new(&settings, &store, &clock, &mishaps);
+        // A queue that does not answer in time is asked again by the pools themselves.
+        drop(tokio::time::timeout(RESTORE_PATIENCE, pools.restore()).await);
         let (reloader, orders) = admin::reload::channel();
-        let parts = Parts::new(&settings, &listener, pool.handle(), &store, clock.as_ref());
+        let parts = Parts::new(&settings, &listener, pools.handles(), &store, clock.as_ref());
         let directory = &settings.queue.directory;
         let sources = admin::context::Sources {
             store: Arc::clone(&store),
-            upstream: Arc::new(pool.handle()),
+            upstreams: pools.upstreams(),
             clients: listener.clients(),
             dropped: listener.dropped(),
             clock: Arc::clone(&clock),
@@ -202,17 +209,18 @@ impl Daemon {
             }
             "listener"
         });
-        let stop = shutdown.watch();
-        halves.spawn(async move {
-            pool.run(stop).await;
-            "delivery pool"
-        });
+        for pool in pools.into_all() {
+            let stop = shutdown.watch();
+            halves.spawn(async move {
+                pool.run(stop).await;
+                "delivery pool"
+            });
+        }
         let services = answering(&settings, (socket, port, page), &sources, &services_stop);
         let services = Services { tasks: services, mishaps, clock };
         let services = services.with(&parts, &sources);
-        let drain = settings.listener.drain.max(settings.delivery.drain) + DRAIN_MARGIN;
         log_start(&settings, &addresses, store.as_ref()).await;
-        let supervisor = Supervisor::default();
+        let (drain, supervisor) = (drain(&settings), Supervisor::default());
         Ok(Self {
             store,
             sources,
@@ -366,6 +374,55 @@ impl Daemon {
     }
 }
 
+/// The pools of all accounts.
+struct Pools {
+    main: Pool,
+    others: Vec<(AccountKey, Pool)>,
+}
+
+impl Pools {
+    fn new(
+        settings: &Settings,
+        store: &Arc<Queue>,
+        clock: &Arc<dyn Clock>,
+        mishaps: &Mishaps,
+    ) -> Self {
+        let pool = |delivery: &delivery::Options| {
+            let pool = Pool::new(delivery.clone(), Arc::clone(store), Arc::clone(clock));
+            pool.reporting_to(mishaps.clone())
+        };
+        let main = pool(&settings.delivery);
+        // With one account nothing has to be told apart.
+        let main = if settings.accounts.is_empty() { main } else { main.called(MAIN) };
+        let others = settings.accounts.iter().map(|FurtherAccount { name, delivery, .. }| {
+            (delivery.account, pool(delivery).called(name))
+        });
+        Self { main, others: others.collect() }
+    }
+
+    async fn restore(&mut self) {
+        self.main.restore().await;
+        for (_, pool) in &mut self.others {
+            pool.restore().await;
+        }
+    }
+
+    fn handles(&self) -> Vec<(AccountKey, PoolHandle)> {
+        let others = self.others.iter().map(|(account, pool)| (*account, pool.handle()));
+        [(AccountKey::MAIN, self.main.handle())].into_iter().chain(others).collect()
+    }
+
+    fn upstreams(&self) -> Upstreams {
+        let of = |pool: &Pool| -> Arc<dyn Upstream> { Arc::new(pool.handle()) };
+        let others = self.others.iter().map(|(account, pool)| (*account, of(pool)));
+        Upstreams::new(of(&self.main)).with(others.collect())
+    }
+
+    fn into_all(self) -> impl Iterator<Item = Pool> {
+        [self.main].into_iter().chain(self.others.into_iter().map(|(_, pool)| pool))
+    }
+}
+
 /// Where the administrator is answered.
 struct Desk {
     socket: Socket,
@@ -449,11 +506,7 @@ async fn alerts(sources: admin::context::Sources) {
 
 async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue) {
     let totals = store.totals();
-    let account = store.account_state(AccountKey::MAIN).await;
-    let condition = match &account {
-        Ok(state) => state.as_ref().map_or("open", |state| state.condition.name()),
-        Err(_) => "unknown",
-    };
+    let condition = condition(store, AccountKey::MAIN).await;
     let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -466,7 +519,20 @@ async fn log_start(settings: &Settings, addresses: &[SocketAddr], store: &Queue)
         admin = %settings.admin.socket.display(),
         "started"
     );
+    for FurtherAccount { name, delivery, .. } in &settings.accounts {
+        let account = self::condition(store, delivery.account).await;
+        let upstream = format_args!("{}:{}", delivery.host, delivery.port);
+        tracing::info!(account_name = name, %upstream, account, "one more account");
+    }
     reload::warn_of_unreached(settings);
+}
+
+/// The stored condition of an account, in one word.
+async fn condition(store: &Queue, account: AccountKey) -> &'static str {
+    match store.account_state(account).await {
+        Ok(state) => state.map_or("open", |state| state.condition.name()),
+        Err(_) => "unknown",
+    }
 }
 
 /// Forgets relayed and folded messages and gives up dead letters when their time is over.

@@ -5,6 +5,7 @@
 //! are printed, never those of libraries, which may quote whole conversations. The work never waits for whoever
 //! reads the log. Must not know who logs.
 
+mod accounts;
 pub(crate) mod dialogue;
 mod journal;
 mod level;
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::accounts::of_account;
 pub(crate) use self::level::{ASKED_MAX, LEVELS, LogLevel, name as level_name};
 use self::{
     journal::Journal,
@@ -36,7 +38,7 @@ use tracing::{
 use tracing_subscriber::{
     Layer,
     fmt::{
-        FmtContext, FormatEvent, FormatFields, MakeWriter,
+        FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter,
         format::Writer,
         time::{FormatTime, SystemTime},
     },
@@ -208,6 +210,7 @@ where
 {
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines(shape))
+        .fmt_fields(accounts::Values)
         .with_writer(writer)
         // A closed output must not end the daemon, which it would by a panic in `eprintln`.
         .log_internal_errors(false);
@@ -297,13 +300,23 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let [message, rest] = [(); 2].map(|()| String::with_capacity(FIELDS_BYTES_START));
         let mut fields = Fields { form: self.0.form, message, rest, apart: String::new() };
         event.record(&mut fields);
+        // In the work of one account of several: its name, of which the events know nothing.
+        let mut scope = context.event_scope().into_iter().flatten();
+        if let Some(span) = scope.find(|span| span.name() == accounts::SPAN) {
+            let known = span.extensions();
+            let value = known.get::<FormattedFields<N>>();
+            value
+                .into_iter()
+                .zip(span.fields())
+                .for_each(|(value, field)| fields.text(&field, value));
+        }
         begin(&mut writer, self.0, *event.metadata().level())?;
         match self.0.form {
             Form::Fields => {
@@ -505,6 +518,26 @@ pub(crate) mod tests {
         let lines =
             lines(Format::Text, || tracing::warn!(id = "abc", reason = "no room", "refused"));
         assert!(lines[0].ends_with("  WARN refused id=abc reason=\"no room\""), "{}", lines[0]);
+    }
+
+    #[test]
+    fn what_happens_in_the_work_of_an_account_has_its_name_once() {
+        let log = || {
+            let span = of_account("shop");
+            let (_outer, _inner) = (span.enter(), span.enter());
+            tracing::info!(id = "abc", "relayed");
+        };
+        let text = lines(Format::Text, log);
+        assert!(text[0].ends_with("  INFO relayed id=abc account_name=shop"), "{}", text[0]);
+        let json = lines(Format::Json, log);
+        let event: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
+        assert_eq!((&event["id"], &event["account_name"]), (&"abc".into(), &"shop".into()));
+        let without = lines(Format::Text, || {
+            let span = tracing::error_span!("another", name = "library");
+            let _inside = span.enter();
+            tracing::info!("relayed");
+        });
+        assert!(without[0].ends_with("  INFO relayed"), "{}", without[0]);
     }
 
     #[test]

@@ -26,8 +26,8 @@ use crate::{
         id::QueueId,
         pause::Pause,
         record::{MessageRecord, NoticeSent},
+        situations::Situations,
         state::{AccountState, Recipient as StoredRecipient, RecipientState},
-        waiting::Situation,
     },
 };
 
@@ -73,12 +73,34 @@ pub(crate) struct Status {
     /// Refusals since the start that the table of known replies does not have; each is in the log in full.
     #[serde(default)]
     pub(crate) unknown_replies: u64,
+    /// The accounts besides the main one, which `upstream`, `account` and `budget` are about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others: Vec<OtherAccount>,
     /// The last diagnosis of itself.
     #[serde(default)]
     pub(crate) checkup: Option<Checkup>,
     /// Targets of alerts that cannot be reached just now.
     #[serde(default)]
     pub(crate) unreached: Vec<TargetState>,
+}
+
+/// An account besides the main one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OtherAccount {
+    /// Its name in relay.toml.
+    pub(crate) name: String,
+    /// Host and port that its mail goes to.
+    pub(crate) upstream: String,
+    /// How it is.
+    pub(crate) account: Account,
+    /// Its 24 h budget.
+    pub(crate) budget: Budget,
+    /// When its mail leaves next, and why not before.
+    pub(crate) departure: Departure,
+    /// What went wrong with its upstream since the start, newest first.
+    pub(crate) errors: Vec<LastError>,
+    /// Refusals since the start that its table of known replies does not have.
+    pub(crate) unknown_replies: u64,
 }
 
 /// A diagnosis of itself in short; `pillarbox doctor` makes a new one.
@@ -373,8 +395,9 @@ pub(crate) struct Recipient {
 impl Message {
     /// As it is stored, and when it leaves as things stand.
     #[must_use]
-    pub(crate) fn new(message: QueuedMessage, situation: &Situation) -> Self {
+    pub(crate) fn new(message: QueuedMessage, situations: &Situations) -> Self {
         let record = message.record;
+        let situation = situations.of(&record);
         let departure = situation.departure_of_message(message.id, &record);
         let shown = |one: &StoredRecipient| Recipient {
             state: record.state_name(&one.state, situation.now).to_owned(),
@@ -678,7 +701,7 @@ mod tests {
             ],
         };
         let stored = QueuedMessage { id: QueueId::from_bytes([0; 16]), record };
-        let message = Message::new(stored, &Situation::clear(Timestamp(4)));
+        let message = Message::new(stored, &Situations::clear(Timestamp(4)));
         let json = serde_json::to_value(&message).expect("plain data");
         assert_eq!(json["from"], serde_json::Value::Null);
         assert_eq!(json["lane"], "bulk");

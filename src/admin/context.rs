@@ -2,9 +2,8 @@
 //!
 //! Rule: as in `server.rs`: every answer is JSON of `api.rs`, also a refusal. Must not know the paths.
 
-use std::{borrow::Cow, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use async_trait::async_trait;
 use axum::{
     extract::rejection::QueryRejection,
     http::{StatusCode, header::CONTENT_TYPE},
@@ -13,6 +12,7 @@ use axum::{
 use serde::Serialize;
 
 use super::{
+    accounts::{AccountFacts, Upstream, Upstreams},
     alert::{outputs, post::Post},
     api::{Kind, Refused},
     checkups::Checkups,
@@ -25,16 +25,12 @@ use super::{
     weekly::memory::Reports,
 };
 use crate::{
-    budget::{AccountKey, Limit},
+    budget::AccountKey,
     clock::{Clock, Moment, Timestamp},
-    delivery::{PoolHandle, PoolStatus, inspection::LoginProof},
     listener::{self, options::Network},
     live::Live,
     passwd,
-    queue::{
-        ClaimLimits, Queue, QueueError, id::QueueId, pause::Pause, search::SearchError,
-        spool_file::MessageReader, state::AccountState,
-    },
+    queue::{Queue, QueueError, id::QueueId, record::MessageRecord, search::SearchError, way::Way},
     rules::Rules,
     shutdown::Watch,
     tasks::Mishaps,
@@ -42,64 +38,8 @@ use crate::{
     text,
 };
 
-/// What the API asks of the delivery half.
-#[async_trait]
-pub(crate) trait Upstream: Send + Sync + fmt::Debug {
-    /// The account, what is in flight, what was said last.
-    fn status(&self) -> PoolStatus;
-
-    /// On what terms mail is claimed, and at how many recipients a minute; 0 does not pace.
-    fn pacing(&self) -> (ClaimLimits, u32);
-
-    /// Ends every pause of the account; returns what it is then.
-    async fn resume(&self) -> AccountState;
-
-    /// Begins a pause that a person orders.
-    async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError>;
-
-    /// Makes the reader of a message give the octets that an attempt of this moment would send, and says what was edited.
-    fn rewrite_as_sent(
-        &self,
-        id: QueueId,
-        accepted_at: Timestamp,
-        reader: &mut MessageReader,
-    ) -> Result<String, QueueError>;
-
-    /// Logs in once and sends nothing.
-    async fn prove_login(&self) -> LoginProof;
-}
-
-#[async_trait]
-impl Upstream for PoolHandle {
-    fn status(&self) -> PoolStatus {
-        Self::status(self)
-    }
-
-    fn pacing(&self) -> (ClaimLimits, u32) {
-        Self::pacing(self)
-    }
-
-    async fn resume(&self) -> AccountState {
-        Self::resume(self).await
-    }
-
-    async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
-        Self::pause(self, pause).await
-    }
-
-    fn rewrite_as_sent(
-        &self,
-        id: QueueId,
-        accepted_at: Timestamp,
-        reader: &mut MessageReader,
-    ) -> Result<String, QueueError> {
-        Self::rewrite_as_sent(self, id, accepted_at, reader)
-    }
-
-    async fn prove_login(&self) -> LoginProof {
-        Self::prove_login(self).await
-    }
-}
+/// What the account is called where there is only one.
+pub(super) const ACCOUNT: &str = "the account";
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]
@@ -110,24 +50,14 @@ pub(crate) struct Facts {
     pub(crate) listening: Vec<SocketAddr>,
     /// Where it takes mail of this host's programs.
     pub(crate) local_socket: Option<PathBuf>,
-    /// Host and port it relays to.
-    pub(crate) upstream: String,
+    /// The accounts it relays by, the main one first.
+    pub(crate) accounts: Vec<AccountFacts>,
     /// The name of this host.
     pub(crate) hostname: String,
-    /// The account's user name.
-    pub(crate) username: Option<String>,
-    /// The account's limit of recipients in 24 hours.
-    pub(crate) recipients_per_day: Limit,
     /// What the clients of which network may do.
     pub(crate) networks: Arc<[Network]>,
     /// What becomes of which messages.
     pub(crate) rules: Arc<Rules>,
-    /// What of it is left to the owner.
-    pub(crate) owner_reserve: u32,
-    /// What of the rest only our own notices may spend.
-    pub(crate) notice_reserve: u32,
-    /// What of the rest only urgent mail may spend.
-    pub(crate) urgent_reserve: u32,
     /// Where the queue puts damaged files.
     pub(crate) damaged: PathBuf,
     /// The configuration that holds, to be shown.
@@ -137,22 +67,44 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// What the relay may spend.
+    /// The account of `[upstream]`.
     #[must_use]
-    pub(crate) fn limit(&self) -> Limit {
-        self.recipients_per_day.less(self.owner_reserve)
+    pub(crate) fn main(&self) -> &AccountFacts {
+        self.of(AccountKey::MAIN)
     }
 
-    /// Who may spend how much of it.
+    /// One of the accounts that the relay runs.
     #[must_use]
-    pub(crate) fn claim_limits(&self) -> ClaimLimits {
-        ClaimLimits {
-            account: AccountKey::MAIN,
-            limit: self.limit(),
-            notice_reserve: self.notice_reserve,
-            urgent_reserve: self.urgent_reserve,
-            recipients_max: u32::MAX,
-        }
+    pub(crate) fn of(&self, account: AccountKey) -> &AccountFacts {
+        let found = self.accounts.iter().find(|facts| facts.limits.account == account);
+        found.unwrap_or(&self.accounts[0])
+    }
+
+    /// The account with this name.
+    pub(super) fn named(&self, name: &str) -> Result<AccountKey, Refusal> {
+        let found = self.accounts.iter().find(|facts| &*facts.name == name);
+        found.map(AccountFacts::key).ok_or_else(|| {
+            let names: Vec<&str> = self.accounts.iter().map(|facts| &*facts.name).collect();
+            let words =
+                format!("there is no account called {name:?}; there is {}", names.join(", "));
+            Refusal::new(Kind::NotFound, words)
+        })
+    }
+
+    /// What an account is called in a sentence.
+    pub(crate) fn called(&self, account: AccountKey) -> String {
+        self.name(account).map_or_else(|| ACCOUNT.to_owned(), |name| format!("the account {name}"))
+    }
+
+    /// The name of an account, where there are several.
+    pub(crate) fn name(&self, account: AccountKey) -> Option<Arc<str>> {
+        self.has_several_accounts().then(|| Arc::clone(&self.of(account).name))
+    }
+
+    /// Whether there is more than one account, so that each is called by its name.
+    #[must_use]
+    pub(crate) fn has_several_accounts(&self) -> bool {
+        self.accounts.len() > 1
     }
 }
 
@@ -162,7 +114,7 @@ pub(crate) struct Sources {
     /// The queue.
     pub(crate) store: Arc<Queue>,
     /// The delivery half.
-    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) upstreams: Upstreams,
     /// Who has been at the door.
     pub(crate) clients: Arc<listener::client_stats::Clients>,
     /// What lies in the drop directory.
@@ -199,6 +151,15 @@ impl Sources {
     /// What does not change while the daemon runs, but by a new configuration.
     pub(crate) fn facts(&self) -> Arc<Facts> {
         self.facts.get()
+    }
+
+    /// The delivery half that has a message at the moment.
+    pub(super) async fn upstream_of(
+        &self,
+        record: &MessageRecord,
+    ) -> Result<&dyn Upstream, QueueError> {
+        let served_by = self.store.served_by(self.clock.now()).await?;
+        Ok(self.upstreams.of(served_by.account_of(Way::of(record))))
     }
 
     /// When the queue was counted, and what was found; it is counted now where that was too long ago.

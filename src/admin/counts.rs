@@ -16,7 +16,7 @@ use super::{
     api::{Counts, PAGE_DEFAULT, PAGE_MAX, Share},
     context::{Json, Refusal, Sources},
     listing::Of,
-    status,
+    stand,
 };
 use crate::{
     clock::Timestamp,
@@ -84,7 +84,7 @@ impl Counted {
     pub(super) async fn answer(&self, sources: &Sources, of: Of) -> Result<Json<Counts>, Refusal> {
         let search = of.search(&self.search)?;
         let (store, now) = (&sources.store, sources.clock.wall());
-        let situation = status::situation(sources).await?;
+        let situations = stand::situations(sources).await?;
         let mut walk = of.walk(store, None, None).await?;
         let mut shares = Shares { until: walk.until(), ..Shares::default() };
         while !walk.is_over() {
@@ -94,7 +94,7 @@ impl Counted {
             {
                 shares.messages += 1;
                 shares.recipients += message.recipients().len() as u64;
-                self.by.count(message, &situation, &mut shares);
+                self.by.count(message, situations.of(&message.record), &mut shares);
             }
         }
         Ok(Json(shares.counts(self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX))))

@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     routing::get,
 };
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     api::{Message, Origin},
     context::{Json, Refusal, Sources, parse},
-    status,
+    of_account::OfAccount,
+    outlook::Age,
+    stand::{self, Stand},
 };
 use crate::{
     budget::Limit,
@@ -23,6 +25,7 @@ use crate::{
     queue::{
         QueueError, forecast,
         id::QueueId,
+        record::MessageRecord,
         spool_file::MessageReader,
         waiting::{Departure, Situation},
     },
@@ -100,9 +103,16 @@ pub(super) fn router() -> Router<Sources> {
         .route("/v1/queue/{id}/explain", get(explain))
 }
 
-async fn budget(State(sources): State<Sources>) -> Result<Json<BudgetForecast>, Refusal> {
-    let situation = status::situation(&sources).await?;
-    let stand = status::stand(&sources, situation.due_recipients).await?;
+async fn budget(
+    State(sources): State<Sources>,
+    asked: Result<Query<OfAccount>, QueryRejection>,
+) -> Result<Json<BudgetForecast>, Refusal> {
+    let account = asked?.0.one(&sources)?;
+    let (_, summary) = sources.counted(Age::Recent).await?;
+    let Stand { situation, budget, .. } =
+        stand::stand_of(&sources, account, Some(&summary)).await?;
+    let expected = stand::foretell(&sources, account, &situation).await?;
+    let situation = Situation { forecast: expected, ..situation };
     let now = situation.now;
     let forecast = &situation.forecast;
     let hour = |(number, hour): (usize, forecast::Hour)| Hour {
@@ -118,11 +128,11 @@ async fn budget(State(sources): State<Sources>) -> Result<Json<BudgetForecast>, 
     };
     Ok(Json(BudgetForecast {
         now,
-        limit: stand.budget.limit,
-        spent: stand.budget.spent,
+        limit: budget.limit,
+        spent: budget.spent,
         waiting: forecast.waiting(),
         empty_at: forecast.empty_at(),
-        departure: stand.budget.departure,
+        departure: budget.departure,
         hours,
     }))
 }
@@ -133,7 +143,8 @@ async fn explain(
 ) -> Result<Json<Explained>, Refusal> {
     let id = parse(&id)?;
     let message = sources.store.show(id).await?.ok_or(QueueError::NotFound(id))?;
-    let situation = status::situation(&sources).await?;
+    let situations = stand::situations(&sources).await?;
+    let situation = situations.of(&message.record);
     let expected = situation.forecast.of(id);
     // A message that has left has no file any more.
     let reader = sources.store.read_message(id).await.ok();
@@ -145,7 +156,7 @@ async fn explain(
     let network = client.and_then(|client| of_client(&networks, client));
     let origin = reader.as_ref().map(|reader| Origin::from(reader.envelope()));
     let edits = match reader {
-        Some(reader) => edits(&sources, id, message.record.accepted_at, reader)?,
+        Some(reader) => edits(&sources, id, &message.record, reader).await?,
         None => String::new(),
     };
     let facts = sources.facts();
@@ -162,8 +173,8 @@ async fn explain(
         last: expected.map(|expected| expected.last),
         before: expected.map(|expected| expected.before),
         waiting: situation.forecast.messages(),
-        remedy: remedy(&situation),
-        message: Message { origin, ..Message::new(message, &situation) },
+        remedy: remedy(situation),
+        message: Message { origin, ..Message::new(message, &situations) },
     }))
 }
 
@@ -171,13 +182,14 @@ fn of_client(networks: &[Network], client: IpAddr) -> Option<&Network> {
     networks.iter().find(|one| one.networks.iter().any(|network| network.contains(&client)))
 }
 
-fn edits(
+async fn edits(
     sources: &Sources,
     id: QueueId,
-    accepted_at: Timestamp,
+    record: &MessageRecord,
     mut reader: MessageReader,
 ) -> Result<String, QueueError> {
-    sources.upstream.rewrite_as_sent(id, accepted_at, &mut reader)
+    let upstream = sources.upstream_of(record).await?;
+    upstream.rewrite_as_sent(id, record.accepted_at, &mut reader)
 }
 
 fn remedy(situation: &Situation) -> String {

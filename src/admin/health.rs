@@ -8,8 +8,8 @@ use axum::{Router, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::{Json, Sources},
-    status,
+    context::{ACCOUNT, Json, Sources},
+    stand,
 };
 use crate::{
     clock::Timestamp,
@@ -83,31 +83,29 @@ impl Health {
     /// Looks, also at what keeps mail here, for which the queue is asked and not waited for long.
     pub(super) async fn of(sources: &Sources) -> Self {
         // A queue that has failed has nothing to say of the next departure.
-        let departure = match status::refusing(sources) {
+        let departures = match stand::refusing(sources) {
             Some(Refusing { failed: true, .. }) => None,
-            _ => status::next_departure(sources).await,
+            _ => stand::next_departures(sources).await,
         };
-        Self::with(sources, departure)
+        Self::with(sources, departures.unwrap_or_default())
     }
 
     /// Looks at memory alone: enough for probes, which must have an answer at once while a disk is slow.
     pub(super) fn at_once(sources: &Sources) -> Self {
-        Self::with(sources, None)
+        Self::with(sources, Vec::new())
     }
 
-    fn with(sources: &Sources, departure: Option<Departure>) -> Self {
-        let (store, account) = (&sources.store, sources.upstream.status().account);
-        let troubles = [
-            status::refusing(sources).map(of_room),
-            of_stop(sources.stop.phase()),
-            of_account(&account),
-            of_pause(&account, sources.clock.wall()),
-            departure.and_then(of_departure),
+    fn with(sources: &Sources, departures: Vec<Departure>) -> Self {
+        let store = &sources.store;
+        let first = [stand::refusing(sources).map(of_room), of_stop(sources.stop.phase())];
+        let rest = [
             of_held(sources.outlook.held()),
             of_files(store.totals(), &sources.facts().damaged.display().to_string()),
             of_mishaps(sources.mishaps.so_far()),
         ];
-        Self::new(sources.clock.wall(), troubles.into_iter().flatten().collect())
+        let first = first.into_iter().flatten().chain(of_accounts(sources));
+        let first = first.chain(departures.into_iter().filter_map(of_departure));
+        Self::new(sources.clock.wall(), first.chain(rest.into_iter().flatten()).collect())
     }
 }
 
@@ -125,18 +123,32 @@ fn of_stop(phase: Phase) -> Option<Trouble> {
     })
 }
 
+/// What keeps the mail of one account or of several.
+fn of_accounts(sources: &Sources) -> Vec<Trouble> {
+    let (facts, now) = (sources.facts(), sources.clock.wall());
+    let mut troubles = Vec::new();
+    for (account, upstream) in sources.upstreams.all() {
+        let (state, called) = (upstream.status().account, facts.called(account));
+        troubles.extend(of_account(&called, &state));
+        troubles.extend(of_pause(&called, &state, now));
+    }
+    troubles
+}
+
 /// Mail is taken and waits while the account pauses, and a restart would only forget why.
-fn of_account(state: &AccountState) -> Option<Trouble> {
-    let what = format!("the account is {}: {}", state.condition.name(), state.reason);
+fn of_account(called: &str, state: &AccountState) -> Option<Trouble> {
+    let what = format!("{called} is {}: {}", state.condition.name(), state.reason);
     let trouble = Trouble { spoils: Grade::Clear, what, remedy: state.remedy.clone() };
     (state.condition != AccountCondition::Open).then_some(trouble)
 }
 
 /// The administrator's own order, which he may have forgotten.
-fn of_pause(state: &AccountState, now: Timestamp) -> Option<Trouble> {
+fn of_pause(called: &str, state: &AccountState, now: Timestamp) -> Option<Trouble> {
+    // With one account it is the relay that sends nothing.
+    let called = if called == ACCOUNT { "the relay" } else { called };
     state.pause(now).map(|pause| Trouble {
         spoils: Grade::Clear,
-        what: format!("the relay is {}", pause.words(|at| at.to_string())),
+        what: format!("{called} is {}", pause.words(|at| at.to_string())),
         remedy: "Nothing, if it may wait; pillarbox resume ends the pause".to_owned(),
     })
 }
@@ -186,18 +198,14 @@ fn of_files(totals: Totals, damaged: &str) -> Option<Trouble> {
 
 /// Why mail does not leave, or would not if there were any; nothing while it does.
 pub(super) async fn standstill(sources: &Sources) -> Option<String> {
-    let account = sources.upstream.status().account;
-    let found = [
-        status::refusing(sources).map(of_room),
-        of_stop(sources.stop.phase()),
-        of_pause(&account, sources.clock.wall()),
-        of_account(&account),
-    ];
-    if let Some(trouble) = found.into_iter().flatten().next() {
+    let found = [stand::refusing(sources).map(of_room), of_stop(sources.stop.phase())];
+    if let Some(trouble) = found.into_iter().flatten().chain(of_accounts(sources)).next() {
         return Some(trouble.what);
     }
-    match status::next_departure(sources).await {
-        Some(departure) => of_departure(departure).map(|trouble| trouble.what),
+    match stand::next_departures(sources).await {
+        Some(departures) => {
+            departures.into_iter().find_map(of_departure).map(|trouble| trouble.what)
+        }
         None => Some("the queue does not answer".to_owned()),
     }
 }
@@ -254,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_paused_account_asks_for_a_person_and_for_no_restart() {
-        let health = of([of_account(&paused())]);
+        let health = of([of_account(ACCOUNT, &paused())]);
         assert_eq!((health.live, health.ready, health.clear), (true, true, false));
         assert_eq!(health.troubles[0].what, "the account is paused-credentials: 535 5.7.8");
         assert_eq!(health.troubles[0].remedy, "Store the new password");
@@ -265,13 +273,13 @@ mod tests {
         let end = Timestamp(60_000);
         let pause = Some(Pause::new(Timestamp(0), Some(end), "new server"));
         let state = AccountState { pause, ..paused() };
-        let health = of([of_account(&state), of_pause(&state, Timestamp(1))]);
+        let health = of([of_account(ACCOUNT, &state), of_pause(ACCOUNT, &state, Timestamp(1))]);
         assert_eq!((health.live, health.ready, health.clear), (true, true, false));
         assert_eq!(
             health.troubles[1].what,
             "the relay is paused by the administrator until 1970-01-01T00:01:00Z: new server"
         );
-        assert_eq!(of_pause(&state, end), None);
+        assert_eq!(of_pause(ACCOUNT, &state, end), None);
     }
 
     #[test]
@@ -282,7 +290,7 @@ mod tests {
             what: "no mail is taken: no room".into(),
             remedy: "make room".into(),
         };
-        let full = of([of_account(&paused()), Some(of_room(refusing(false)))]);
+        let full = of([of_account(ACCOUNT, &paused()), Some(of_room(refusing(false)))]);
         assert_eq!((full.live, full.ready, full.clear), (true, false, false));
         assert_eq!(full.troubles[0].spoils, Grade::Ready, "the gravest comes first");
         let failed = of([Some(of_room(refusing(true)))]);
@@ -321,7 +329,7 @@ mod tests {
     #[test]
     fn nothing_wrong_is_clear() {
         let files = of_files(Totals::default(), "/damaged");
-        let open = of_account(&AccountState::open(Timestamp(0)));
+        let open = of_account(ACCOUNT, &AccountState::open(Timestamp(0)));
         let quiet = [of_held(0), of_mishaps(Mishap::default())];
         let health = of([of_stop(Phase::Running), open, files].into_iter().chain(quiet));
         assert!(health.is(Grade::Live) && health.is(Grade::Ready) && health.is(Grade::Clear));

@@ -16,7 +16,7 @@ use super::{
     listing::{Of, Page},
     queue::{copy, sent_by_hand, target},
     socket::Peer,
-    status,
+    stand,
 };
 use crate::{
     message::envelope::Envelope,
@@ -56,9 +56,9 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Message>, Refusal> {
     let message = finished(&sources, parse(&id)?).await?;
-    let situation = status::situation(&sources).await?;
+    let situations = stand::situations(&sources).await?;
     let attempts = Attempt::all(&message.record);
-    Ok(Json(Message { attempts, ..Message::new(message, &situation) }))
+    Ok(Json(Message { attempts, ..Message::new(message, &situations) }))
 }
 
 async fn finished(sources: &Sources, id: QueueId) -> Result<QueuedMessage, Refusal> {

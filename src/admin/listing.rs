@@ -17,7 +17,7 @@ use super::{
     api::{Message, PAGE_DEFAULT, PAGE_MAX, QueuePage},
     context::{Json, Refusal, Sources},
     outlook::Age,
-    status,
+    stand,
 };
 use crate::{
     clock::Timestamp,
@@ -26,7 +26,7 @@ use crate::{
         id::QueueId,
         record::MessageRecord,
         search::{Place, Search, SearchError},
-        waiting::Situation,
+        situations::Situations,
         walk::Walk,
     },
 };
@@ -189,7 +189,7 @@ impl Page {
         let mut walk = of.walk(store, self.after, self.until).await?;
         // A long list that is read on does not have the queue walked over again and again.
         let age = if self.after.is_some() { Age::Cheap } else { Age::Recent };
-        let situation = status::situation_by(sources, age).await?;
+        let situations = stand::situations_by(sources, age).await?;
         let (mut found, mut recipients, mut looked_through) = (Vec::new(), 0, 0);
         let mut next = None;
         while next.is_none() && !walk.is_over() {
@@ -202,7 +202,7 @@ impl Page {
                 }
                 recipients += message.recipients().len();
                 let id = message.id;
-                found.push(Message::new(message, &situation));
+                found.push(Message::new(message, &situations));
                 if found.len() == limit || recipients >= LIST_RECIPIENTS_MAX {
                     next = Some(id);
                     break;
@@ -221,11 +221,11 @@ impl Page {
     async fn sorted(&self, sources: &Sources, of: Of, sort: Sort) -> Result<QueuePage, Refusal> {
         let search = of.search(&self.search)?;
         let (store, now, limit) = (&sources.store, sources.clock.wall(), self.limit());
-        let situation = status::situation(sources).await?;
+        let situations = stand::situations(sources).await?;
         let behind = match self.after {
             Some(id) => {
                 let message = store.show(id).await?.ok_or(QueueError::NotFound(id))?;
-                Some((sort.key(id, &message.record, &situation), id))
+                Some((sort.key(id, &message.record, &situations), id))
             }
             None => None,
         };
@@ -233,7 +233,7 @@ impl Page {
         let mut walk = of.walk(store, None, self.until).await?;
         while !walk.is_over() {
             for message in walk.take(of.page(store, walk.after(), PAGE_MAX).await?) {
-                let key = (sort.key(message.id, &message.record, &situation), message.id);
+                let key = (sort.key(message.id, &message.record, &situations), message.id);
                 if Some(&key) <= behind.as_ref()
                     || !search.matches(message.id, &message.record, now)
                 {
@@ -250,7 +250,7 @@ impl Page {
             }
         }
         let next = first.last_key_value().map(|((_, id), _)| *id).filter(|_| is_more);
-        let messages = first.into_values().map(|message| Message::new(message, &situation));
+        let messages = first.into_values().map(|message| Message::new(message, &situations));
         Ok(QueuePage { messages: messages.collect(), next, until: walk.until() })
     }
 }
@@ -276,7 +276,7 @@ impl Sort {
         }
     }
 
-    fn key(self, id: QueueId, record: &MessageRecord, situation: &Situation) -> Key {
+    fn key(self, id: QueueId, record: &MessageRecord, situations: &Situations) -> Key {
         match self {
             Self::Age => Key::At(record.accepted_at.0),
             Self::Ended => {
@@ -290,7 +290,7 @@ impl Sort {
                     .map_or_else(String::new, |at| at.as_str().to_lowercase()),
             ),
             Self::Next => {
-                let departure = situation.departure_of_message(id, record);
+                let departure = situations.of(record).departure_of_message(id, record);
                 departure.and_then(|departure| departure.at).map_or(Key::Never, |at| Key::At(at.0))
             }
         }

@@ -19,9 +19,9 @@ use super::{
     context::{Refusal, Sources},
     health::{Grade, Health},
     outlook::Age,
-    status,
+    stand::{self, Stand},
 };
-use crate::{clock::Moment, delivery::PoolStatus, queue::state::AccountCondition};
+use crate::{clock::Moment, delivery::Counters, queue::state::AccountCondition};
 
 /// How long one answer serves everybody: less than any scrape interval that makes sense.
 const AGE_MAX_MS: u64 = 5_000;
@@ -62,14 +62,20 @@ async fn answer(sources: Sources, last: Last) -> Result<Response, Refusal> {
 async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
     let mut page = Page::default();
     let health = Health::at_once(sources);
-    let status::Stand { pool, budget, .. } = status::stand(sources, 0).await?;
+    let mut stands = stand::stands(sources, None).await?;
+    let others = stands.split_off(1);
+    let Stand { pool, budget, .. } = stands.remove(0);
     page.labelled("info", "gauge", "The program.", "version", &[(env!("CARGO_PKG_VERSION"), 1)]);
     let uptime = now.since_boot_ms.saturating_sub(sources.facts().started.since_boot_ms) / 1000;
     page.gauge("uptime_seconds", "Since the start of the daemon.", uptime);
     page.gauge("ready", "Whether new mail is taken.", u64::from(health.is(Grade::Ready)));
 
     clients(&mut page, sources);
-    counters(&mut page, &pool);
+    let counted = others.iter().map(|one| one.pool.counters);
+    counters(&mut page, counted.fold(pool.counters, Counters::and));
+    let in_flight = others.iter().map(|one| one.pool.in_flight.len()).sum::<usize>();
+    let in_flight = (in_flight + pool.in_flight.len()) as u64;
+    page.gauge("in_flight_messages", "Messages with a worker.", in_flight);
     let names = AccountCondition::ALL
         .map(|condition| (condition.name(), u64::from(pool.account.condition == condition)));
     page.labelled(
@@ -100,6 +106,7 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         let help = "What may still be spent on mail that is not urgent.";
         page.gauge("budget_room_recipients", help, room.into());
     }
+    by_account(&mut page, sources).await?;
     queue(&mut page, sources, now).await?;
     Ok(page.text)
 }
@@ -119,8 +126,7 @@ fn clients(page: &mut Page, sources: &Sources) {
     );
 }
 
-fn counters(page: &mut Page, pool: &PoolStatus) {
-    let counters = &pool.counters;
+fn counters(page: &mut Page, counters: Counters) {
     let outcomes = [
         ("relayed", counters.relayed),
         ("deferred", counters.deferred),
@@ -142,7 +148,39 @@ fn counters(page: &mut Page, pool: &PoolStatus) {
     );
     let unknown = "Refusals of the upstream in words that are not known.";
     page.counter("unknown_replies_total", unknown, counters.unknown_replies);
-    page.gauge("in_flight_messages", "Messages with a worker.", pool.in_flight.len() as u64);
+}
+
+/// Of every account by its name, where there are several; those without a name are about the main one.
+async fn by_account(page: &mut Page, sources: &Sources) -> Result<(), Refusal> {
+    if !sources.facts().has_several_accounts() {
+        return Ok(());
+    }
+    let stands = stand::stands(sources, None).await?;
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Stand) -> Option<u64>| {
+        let values = stands.iter().filter_map(|one| Some((&*one.facts.name, value(one)?)));
+        page.labelled(name, "gauge", help, "account", &values.collect::<Vec<_>>());
+    };
+    let is_open = |one: &Stand| one.pool.account.condition == AccountCondition::Open;
+    gauge("by_account_open", "Whether its mail may leave as far as the account goes.", &|one| {
+        Some(is_open(one).into())
+    });
+    gauge("by_account_paused", "Whether the administrator has paused it.", &|one| {
+        Some(one.pool.account.pause(one.situation.now).is_some().into())
+    });
+    gauge("by_account_budget_limit_recipients", "What it may spend in 24 hours.", &|one| {
+        one.budget.limit.recipients().map(u64::from)
+    });
+    gauge(
+        "by_account_budget_spent_recipients",
+        "What it has spent in the last 24 hours.",
+        &|one| Some(one.budget.spent.into()),
+    );
+    gauge(
+        "by_account_budget_room_recipients",
+        "What it may still spend on mail that is not urgent.",
+        &|one| one.budget.room.map(u64::from),
+    );
+    Ok(())
 }
 
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+pub(crate) mod accounts;
 pub(crate) mod alert;
 pub(crate) mod api;
 mod audience;
@@ -23,6 +24,7 @@ pub(crate) mod listing;
 pub(crate) mod log;
 mod metrics;
 mod octets;
+pub(crate) mod of_account;
 pub(crate) mod outlook;
 pub(crate) mod own_mail;
 pub(crate) mod page;
@@ -37,6 +39,7 @@ pub(crate) mod sessions;
 pub(crate) mod sides;
 pub(crate) mod socket;
 pub(crate) mod spending;
+mod stand;
 pub mod status;
 pub(crate) mod storms;
 pub(crate) mod tally;

@@ -22,10 +22,7 @@ use super::{
     api::{Kind, MESSAGE_BYTES_MAX},
     context::{Refusal, Sources, parse},
 };
-use crate::{
-    clock::Timestamp,
-    queue::{QueueError, id::QueueId, spool_file::MessageReader},
-};
+use crate::queue::{QueueError, id::QueueId, record::MessageRecord, spool_file::MessageReader};
 
 pub(super) fn router() -> Router<Sources> {
     Router::new().route("/v1/queue/{id}/message", get(message))
@@ -65,11 +62,11 @@ async fn reader(sources: &Sources, id: QueueId, as_sent: bool) -> Result<Message
     Ok(stored(sources, id).await?.1.into_original())
 }
 
-/// A message as it is stored, and when it was accepted.
+/// A message as it is stored, and what is known of it.
 pub(super) async fn stored(
     sources: &Sources,
     id: QueueId,
-) -> Result<(Timestamp, MessageReader), Refusal> {
+) -> Result<(MessageRecord, MessageReader), Refusal> {
     let record = sources.store.show(id).await?.ok_or(QueueError::NotFound(id))?.record;
     let reader = match sources.store.read_message(id).await {
         Err(QueueError::NotFound(id)) => {
@@ -80,7 +77,7 @@ pub(super) async fn stored(
         }
         reader => reader?,
     };
-    Ok((record.accepted_at, reader))
+    Ok((record, reader))
 }
 
 /// A message as the upstream gets it, and what is edited of it.
@@ -88,8 +85,9 @@ pub(super) async fn rewritten(
     sources: &Sources,
     id: QueueId,
 ) -> Result<(MessageReader, String), Refusal> {
-    let (accepted_at, mut reader) = stored(sources, id).await?;
-    let edits = sources.upstream.rewrite_as_sent(id, accepted_at, &mut reader)?;
+    let (record, mut reader) = stored(sources, id).await?;
+    let upstream = sources.upstream_of(&record).await?;
+    let edits = upstream.rewrite_as_sent(id, record.accepted_at, &mut reader)?;
     Ok((reader, edits))
 }
 

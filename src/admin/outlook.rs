@@ -15,15 +15,16 @@ use tokio::{sync::Mutex, task::spawn_blocking};
 
 use super::api::{Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient};
 use crate::{
+    budget::AccountKey,
     clock::{Clock, Moment, Timestamp},
-    message::envelope::Lane,
     queue::{
         Queue, QueueError, QueuedMessage,
         forecast::{Forecast, Terms, Waiting},
         listing::Limited,
         origin::OriginKey,
-        schedule::Due,
+        situations::NextDue,
         state::RecipientState,
+        way::Way,
     },
 };
 
@@ -70,9 +71,9 @@ struct Walked {
     orders: u64,
     was_empty: bool,
     found: Arc<QueueSummary>,
-    /// What waits, until somebody wants to know when it leaves.
-    waiting: Vec<Vec<Waiting>>,
-    forecast: Option<Arc<Forecast>>,
+    /// What waits of each account, until somebody wants to know when it leaves.
+    waiting: Pages,
+    forecasts: BTreeMap<AccountKey, Arc<Forecast>>,
 }
 
 impl Walked {
@@ -134,25 +135,28 @@ impl Outlook {
             was_empty: is_empty,
             found: Arc::clone(&found),
             waiting,
-            forecast: None,
+            forecasts: BTreeMap::new(),
         });
         Ok((at.wall, found))
     }
 
-    /// When what the last walk has found leaves; worked out once for each walk, on terms that `terms` gathers.
+    /// When what the last walk has found of an account leaves; worked out once for each walk, on terms that `terms`
+    /// gathers.
     pub(super) async fn forecast<F: Future<Output = Result<Terms, QueueError>>>(
         &self,
+        account: AccountKey,
         terms: impl FnOnce() -> F,
     ) -> Result<Arc<Forecast>, QueueError> {
         let mut walked = self.walked.lock().await;
         let Some(walked) = walked.as_mut() else { return Ok(Arc::default()) };
-        if let Some(known) = &walked.forecast {
+        if let Some(known) = walked.forecasts.get(&account) {
             return Ok(Arc::clone(known));
         }
-        let (terms, waiting) = (terms().await?, std::mem::take(&mut walked.waiting));
+        let terms = terms().await?;
+        let waiting = walked.waiting.remove(&account).unwrap_or_default();
         let work = spawn_blocking(move || Forecast::new(waiting, terms));
         let forecast = Arc::new(work.await.unwrap_or_default());
-        walked.forecast = Some(Arc::clone(&forecast));
+        walked.forecasts.insert(account, Arc::clone(&forecast));
         Ok(forecast)
     }
 
@@ -174,37 +178,60 @@ pub(crate) struct QueueSummary {
     pub(crate) recipients: RecipientTotals,
     /// The message that waits for longest, or is being sent; dead, held, folded and scheduled ones do not count.
     pub(crate) oldest: Option<Oldest>,
-    /// The earliest time at which a recipient of each lane is due.
-    pub(crate) next_due: BTreeMap<Lane, Due>,
-    /// Recipients that are due.
-    pub(crate) due: u64,
+    /// The earliest time at which a recipient of each account and lane is due.
+    pub(crate) next_due: NextDue,
+    /// Recipients that are due, by the account that has them.
+    due: BTreeMap<AccountKey, u64>,
     /// The refusals of the newest messages that have any, newest first.
     pub(crate) refused: Vec<RefusedRecipient>,
     /// Whether the queue was longer than the walk.
     pub(crate) partial: bool,
-    /// What waits to leave, page by page.
-    pub(crate) waiting: Vec<Vec<Waiting>>,
+    /// What waits to leave, by account and page by page.
+    waiting: Pages,
 }
+
+/// What waits to leave by each account.
+type Pages = BTreeMap<AccountKey, Vec<Vec<Waiting>>>;
 
 impl QueueSummary {
     /// Walks through the queue.
     async fn of(store: &Queue, at: Moment) -> Result<Self, QueueError> {
         let (now, limited) = (at.wall, store.limited_origins(at).await?);
-        let mut summary = Self::default();
+        let (mut summary, served_by) = (Self::default(), store.served_by(at).await?);
         let (mut walk, mut seen, fairness) = (store.walk().await?, 0, store.fairness());
         while seen < MESSAGES_MAX && !walk.is_over() {
             let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
             seen += page.len();
-            page.iter().for_each(|message| summary.add(message, now, &limited));
-            let waiting = page.iter().filter_map(|one| Waiting::of(one.id, &one.record, &fairness));
-            summary.waiting.push(waiting.collect());
+            let mut waiting: BTreeMap<AccountKey, Vec<Waiting>> = BTreeMap::new();
+            for message in &page {
+                let account = served_by.account_of(Way::of(&message.record));
+                summary.add(message, account, now, &limited);
+                let waits = Waiting::of(message.id, &message.record, &fairness);
+                if let Some(waits) = waits {
+                    waiting.entry(account).or_default().push(waits);
+                }
+            }
+            for (account, page) in waiting {
+                summary.waiting.entry(account).or_default().push(page);
+            }
         }
         summary.partial = seen >= MESSAGES_MAX;
         summary.refused.reverse();
         Ok(summary)
     }
 
-    fn add(&mut self, message: &QueuedMessage, now: Timestamp, limited: &Limited) {
+    /// Recipients of an account that are due.
+    pub(super) fn due_of(&self, account: AccountKey) -> u64 {
+        self.due.get(&account).copied().unwrap_or(0)
+    }
+
+    fn add(
+        &mut self,
+        message: &QueuedMessage,
+        account: AccountKey,
+        now: Timestamp,
+        limited: &Limited,
+    ) {
         let record = &message.record;
         let limit = if limited.is_empty() { None } else { limited.get(&OriginKey::of(record)) };
         let is_scheduled = record.scheduled_for(now).is_some();
@@ -222,8 +249,8 @@ impl QueueSummary {
             let totals = &mut self.recipients;
             if let Some(mut due) = record.due(&recipient.state) {
                 due.at = limit.map_or(due.at, |origin| due.at.max(origin.until));
-                self.due += u64::from(due.at <= now);
-                let next = self.next_due.entry(record.lane).or_insert(due);
+                *self.due.entry(account).or_default() += u64::from(due.at <= now);
+                let next = self.next_due.entry((account, record.lane)).or_insert(due);
                 *next = (*next).min(due);
             }
             match &recipient.state {
@@ -271,8 +298,13 @@ mod tests {
     use super::*;
     use crate::{
         clock::{BootId, ManualClock},
-        message::envelope::BodyKind,
-        queue::{id::QueueId, record::MessageRecord, schedule::Schedule, state::Recipient},
+        message::envelope::{BodyKind, Lane},
+        queue::{
+            id::QueueId,
+            record::MessageRecord,
+            schedule::{Due, Schedule},
+            state::Recipient,
+        },
     };
 
     const NOW: Timestamp = Timestamp(60);
@@ -324,8 +356,8 @@ mod tests {
             orders: 0,
             was_empty: false,
             found: Arc::default(),
-            waiting: Vec::new(),
-            forecast: None,
+            waiting: Pages::new(),
+            forecasts: BTreeMap::new(),
         };
         for (took_ms, age, asked_ms, serves) in [
             (10, Age::New, 99_999, true),
@@ -393,20 +425,25 @@ mod tests {
             RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
         let mut summary = QueueSummary::default();
         let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
-        summary.add(&message(0, vec![(dead, None)]), NOW, &Limited::new());
+        summary.add(&message(0, vec![(dead, None)]), AccountKey::MAIN, NOW, &Limited::new());
         summary.add(
             &message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]),
+            AccountKey::MAIN,
             NOW,
             &Limited::new(),
         );
         summary.add(
             &message(2, vec![(reserved.clone(), None), (reserved, None)]),
+            AccountKey::MAIN,
             NOW,
             &Limited::new(),
         );
         assert_eq!((summary.recipients.queued, summary.recipients.reserved), (2, 2));
-        assert_eq!(summary.next_due, BTreeMap::from([(Lane::Normal, Timestamp(50).into())]));
-        assert_eq!(summary.due, 1, "the one that is due at 50");
+        assert_eq!(
+            summary.next_due,
+            BTreeMap::from([((AccountKey::MAIN, Lane::Normal), Timestamp(50).into())])
+        );
+        assert_eq!(summary.due_of(AccountKey::MAIN), 1, "the one that is due at 50");
         assert_eq!(
             summary.oldest.map(|oldest| oldest.accepted_at),
             Some(Timestamp(1)),
@@ -420,15 +457,19 @@ mod tests {
         let mut scheduled = message(1, vec![(queued, None)]);
         let of = |message: &QueuedMessage, at| {
             let mut summary = QueueSummary::default();
-            summary.add(message, at, &Limited::new());
-            let totals = (summary.recipients.scheduled, summary.recipients.uncertain, summary.due);
+            summary.add(message, AccountKey::MAIN, at, &Limited::new());
+            let totals = (
+                summary.recipients.scheduled,
+                summary.recipients.uncertain,
+                summary.due_of(AccountKey::MAIN),
+            );
             (totals, summary.oldest.and_then(|oldest| oldest.waits_since), summary.next_due)
         };
         let (totals, oldest, _) = of(&scheduled, NOW);
         assert_eq!((totals, oldest), ((0, 1, 1), Some(Timestamp(1))));
         scheduled.record.schedule = Some(Schedule::new(Timestamp(90)));
         let due = Due { at: Timestamp(90), is_scheduled: true };
-        let next = BTreeMap::from([(Lane::Normal, due)]);
+        let next = BTreeMap::from([((AccountKey::MAIN, Lane::Normal), due)]);
         assert_eq!(of(&scheduled, NOW), ((1, 0, 0), None, next.clone()));
         assert_eq!(of(&scheduled, Timestamp(90)), ((0, 1, 1), Some(Timestamp(90)), next));
     }
@@ -441,7 +482,12 @@ mod tests {
                 since: Timestamp(0),
                 reason: format!("550 number {number}"),
             };
-            summary.add(&message(number, vec![(state, None)]), NOW, &Limited::new());
+            summary.add(
+                &message(number, vec![(state, None)]),
+                AccountKey::MAIN,
+                NOW,
+                &Limited::new(),
+            );
         }
         let replies: Vec<&str> = summary.refused.iter().map(|error| error.reply.as_str()).collect();
         assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));

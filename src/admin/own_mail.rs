@@ -20,7 +20,7 @@ use super::{
     listing::Of,
     server::{REQUEST_BODY_MAX, in_time},
     socket::{Peer, Socket},
-    status,
+    stand,
 };
 use crate::{
     clock::Clock,
@@ -121,7 +121,7 @@ impl Page {
     /// The next messages of this user. Where it goes on is one of them as well.
     async fn of(&self, user: &LocalUser, sources: &Sources) -> Result<QueuePage, Refusal> {
         let limit = self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-        let situation = status::situation(sources).await?;
+        let situations = stand::situations(sources).await?;
         let mut walk = Of::Queue.walk(&sources.store, self.after, None).await?;
         let (mut found, mut recipients) = (Vec::new(), 0);
         while !walk.is_over() {
@@ -132,7 +132,7 @@ impl Page {
                 }
                 recipients += message.recipients().len();
                 let id = message.id;
-                found.push(Message::new(message, &situation));
+                found.push(Message::new(message, &situations));
                 if found.len() == limit || recipients >= LIST_RECIPIENTS_MAX {
                     return Ok(QueuePage { messages: found, next: Some(id), until: None });
                 }

@@ -10,8 +10,9 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    api::{Account, Kind},
+    api::Kind,
     context::{Json, Refusal, Sources, person},
+    of_account::{OfAccount, Ordered},
     socket::Peer,
 };
 use crate::{
@@ -27,6 +28,9 @@ struct Asked {
     until: Option<Timestamp>,
     #[serde(default)]
     reason: String,
+    /// Of which account; without it of all.
+    #[serde(flatten)]
+    of: OfAccount,
 }
 
 pub(super) fn router() -> Router<Sources> {
@@ -37,8 +41,9 @@ async fn pause(
     State(sources): State<Sources>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<Account>, Refusal> {
-    let Query(Asked { until, reason }) = asked?;
+) -> Result<Json<Ordered>, Refusal> {
+    let Query(Asked { until, reason, of }) = asked?;
+    let which = of.each(&sources)?;
     let now = sources.clock.wall();
     if let Some(until) = until {
         let wrong = match until {
@@ -53,8 +58,14 @@ async fn pause(
     }
     let order = Pause::new(now, until, text::printable(reason.trim()).as_ref());
     let words = order.words(|at| at.to_string());
-    let state = sources.upstream.pause(order).await?;
+    let (facts, mut states) = (sources.facts(), Vec::new());
+    for account in which {
+        states.push((account, sources.upstreams.of(account).pause(order.clone()).await?));
+    }
     let by = person(peer).await.unwrap_or_default();
-    tracing::warn!(by, "{words}");
-    Ok(Json(Account::new(sources.facts().username.clone(), state, now)))
+    match of.account.filter(|_| facts.has_several_accounts()) {
+        Some(account_name) => tracing::warn!(by, account_name, "{words}"),
+        None => tracing::warn!(by, "{words}"),
+    }
+    Ok(Json(Ordered::new(&facts, states, now)))
 }

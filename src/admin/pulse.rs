@@ -7,10 +7,12 @@ use axum::{Router, extract::State, routing::get};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    accounts::Upstream,
     api::RecipientTotals,
     context::{Json, Refusal, Sources},
     outlook::Age,
 };
+use crate::budget::AccountKey;
 
 /// `GET /v1/pulse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +23,7 @@ pub(crate) struct Pulse {
     pub(crate) messages: u64,
     /// Recipients by state, counted a while ago.
     pub(crate) recipients: RecipientTotals,
-    /// The condition of the account, and whether a person has paused it.
+    /// The condition of the account, and whether a person has paused it; of several, those of all with their names.
     pub(crate) account: String,
 }
 
@@ -32,12 +34,18 @@ pub(super) fn router() -> Router<Sources> {
 async fn pulse(State(sources): State<Sources>) -> Result<Json<Pulse>, Refusal> {
     let (_, counted) = sources.counted(Age::Rare).await?;
     let totals = sources.store.totals();
-    let (account, now) = (sources.upstream.status().account, sources.clock.wall());
-    let paused = if account.pause(now).is_some() { ", paused" } else { "" };
+    let (facts, now) = (sources.facts(), sources.clock.wall());
+    let account = |(key, upstream): (AccountKey, &dyn Upstream)| {
+        let state = upstream.status().account;
+        let paused = if state.pause(now).is_some() { ", paused" } else { "" };
+        let name = facts.name(key).map_or_else(String::new, |name| format!("{name} "));
+        format!("{name}{}{paused}", state.condition.name())
+    };
+    let accounts: Vec<String> = sources.upstreams.all().map(account).collect();
     Ok(Json(Pulse {
         accepted: totals.accepted,
         messages: totals.messages,
         recipients: counted.recipients,
-        account: format!("{}{paused}", account.condition.name()),
+        account: accounts.join("; "),
     }))
 }

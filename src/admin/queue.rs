@@ -16,7 +16,7 @@ use super::{
     api::{Attempt, Deleted, Kind, Message, Origin, Redirected, Retried},
     context::{Json, Refusal, Sources, parse, person},
     socket::Peer,
-    status,
+    stand,
 };
 use crate::{
     clock::Timestamp,
@@ -56,9 +56,9 @@ async fn show(
     let mut reader = sources.store.read_message(id).await.ok();
     let origin = reader.as_ref().map(|reader| Origin::from(reader.envelope()));
     let header = reader.as_mut().and_then(header);
-    let situation = status::situation(&sources).await?;
+    let situations = stand::situations(&sources).await?;
     let attempts = Attempt::all(&message.record);
-    Ok(Json(Message { origin, header, attempts, ..Message::new(message, &situation) }))
+    Ok(Json(Message { origin, header, attempts, ..Message::new(message, &situations) }))
 }
 
 /// The beginning of the header section, with the fields added at acceptance. What is not UTF-8 is replaced.
@@ -129,9 +129,9 @@ async fn change(
     };
     let at = at.map(tracing::field::display);
     tracing::info!(%id, recipients, at, "{}", verb.name());
-    let situation = status::situation(sources).await?;
+    let situations = stand::situations(sources).await?;
     let message = sources.store.show(id).await?;
-    let departure = message.and_then(|message| Message::new(message, &situation).departure);
+    let departure = message.and_then(|message| Message::new(message, &situations).departure);
     sources.outlook.outdate();
     Ok(Json(Retried { id, recipients, departure }))
 }

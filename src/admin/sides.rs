@@ -17,7 +17,7 @@ use super::{
     context::{Json, Refusal, Sources},
     counts::{CountBy, Shares, kept_reason},
     listing::Of,
-    status,
+    stand,
 };
 use crate::queue::{QueuedMessage, search::Search, waiting::Situation};
 
@@ -88,7 +88,7 @@ pub(super) fn router() -> Router<Sources> {
 async fn sides(sources: &Sources, of: Of, search: &str) -> Result<Json<Sides>, Refusal> {
     let search = of.search(search)?;
     let (store, now) = (&sources.store, sources.clock.wall());
-    let situation = status::situation(sources).await?;
+    let situations = stand::situations(sources).await?;
     let mut kinds = KINDS.map(|by| (by, Shares::default()));
     let (mut looked_through, mut messages) = (0, 0);
     let mut found = Found::default();
@@ -98,9 +98,9 @@ async fn sides(sources: &Sources, of: Of, search: &str) -> Result<Json<Sides>, R
         looked_through += page.len();
         for message in page.iter().filter(|one| search.matches(one.id, &one.record, now)) {
             messages += 1;
-            found.add(message, &situation);
+            found.add(message, situations.of(&message.record));
             for (by, shares) in &mut kinds {
-                by.count(message, &situation, shares);
+                by.count(message, situations.of(&message.record), shares);
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The state of the relay: the situation that decides when mail leaves, and answers with it.
+//! The state of the relay on one screen, in one line, and in answers about the budget and the accounts.
 //!
-//! Rule: whoever tells of the relay's state (status, lists, probes, alerts, systemd's line) takes it from here.
+//! Rule: as in `server.rs`; how things stand is `stand.rs`'s.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -13,30 +13,23 @@ use serde::Deserialize;
 
 use super::{
     alert::trial,
-    api::{Account, Budget, Checkup, Clients, Kind, Status},
+    api::{Account, Budget, Checkup, Clients, Kind, OtherAccount, Status},
     configured::Configured,
     context::{Json, Refusal, Sources},
-    early::{Early, Proposed},
-    outlook::Age,
+    of_account::{OfAccount, Ordered},
+    outlook::{Age, QueueSummary},
     reload::Reload,
+    stand::{self, Stand, refusing},
 };
 use crate::{
-    budget::{AccountKey, Limit},
     clock::Timestamp,
-    delivery::{DepartureReason, PoolStatus, inspection::LoginProof},
-    message::envelope::Lane,
+    delivery::{InFlight, inspection::LoginProof},
     queue::{
-        LedgerView, QueueError,
-        forecast::{Forecast, Terms},
-        waiting::{Because, Brake, Departure, Refusing, Room, Rooms, Situation},
+        QueueError,
+        situations::{self, Situations},
+        waiting::{Departure, Situation},
     },
-    shutdown::Phase,
 };
-
-/// Origins at their limit that one answer names.
-const LIMITED_TOLD_MAX: usize = 20;
-/// How long a probe waits for the queue; then it says what it knows from memory.
-const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn router() -> Router<Sources> {
     Router::new()
@@ -69,7 +62,8 @@ async fn status(
 pub(crate) async fn told(sources: &Sources, age: Age) -> Result<Status, QueueError> {
     let (counted_at, summary) = sources.counted(age).await?;
     let now = sources.clock.now();
-    let Stand { pool, situation, budget } = stand(sources, summary.due).await?;
+    let All { first: Stand { pool, budget, .. }, others, situations, in_flight } =
+        all(sources, &summary).await?;
     let totals = sources.store.totals();
     let facts = sources.facts();
     let local_socket = facts.local_socket.as_ref().map(|path| path.display().to_string());
@@ -79,10 +73,10 @@ pub(crate) async fn told(sources: &Sources, age: Age) -> Result<Status, QueueErr
         uptime_seconds: now.since_boot_ms.saturating_sub(facts.started.since_boot_ms) / 1000,
         listening: facts.listening.iter().map(SocketAddr::to_string).chain(local_socket).collect(),
         dropped: sources.dropped.as_ref().map(|tally| tally.state()),
-        upstream: facts.upstream.clone(),
-        account: Account::new(facts.username.clone(), pool.account, now.wall),
+        upstream: facts.main().upstream.clone(),
+        account: Account::new(facts.main().username.clone(), pool.account, now.wall),
         budget,
-        departure: situation.first_departure(summary.next_due.clone()),
+        departure: situations.first_departure(&summary.next_due),
         refusing: refusing(sources),
         queue: super::api::Queue {
             messages: totals.messages,
@@ -94,10 +88,11 @@ pub(crate) async fn told(sources: &Sources, age: Age) -> Result<Status, QueueErr
             partial: summary.partial,
             counted_at: Some(counted_at),
         },
-        in_flight: pool.in_flight,
+        in_flight,
         refused: summary.refused.clone(),
         errors: pool.errors.into_iter().rev().collect(),
         unknown_replies: pool.counters.unknown_replies,
+        others,
         checkup: sources.checkups.last().as_deref().map(Checkup::from),
         unreached: trial::states(sources)
             .into_iter()
@@ -106,8 +101,45 @@ pub(crate) async fn told(sources: &Sources, age: Age) -> Result<Status, QueueErr
     })
 }
 
-async fn budget(State(sources): State<Sources>) -> Result<Json<Budget>, Refusal> {
-    Ok(Json(stand(&sources, 0).await?.budget))
+/// How every account stands, for the screen.
+struct All {
+    /// The main one.
+    first: Stand,
+    others: Vec<OtherAccount>,
+    situations: Situations,
+    /// What the workers of all accounts have.
+    in_flight: Vec<InFlight>,
+}
+
+async fn all(sources: &Sources, summary: &QueueSummary) -> Result<All, QueueError> {
+    let mut stands = stand::stands(sources, Some(summary)).await?;
+    let known = stands.iter().map(|one| (one.facts.key(), one.situation.clone()));
+    let situations = stand::together(sources, known).await?;
+    let in_flight = stands.iter().flat_map(|one| one.pool.in_flight.iter().cloned()).collect();
+    let others = stands.split_off(1).into_iter().map(|one| other(one, summary)).collect();
+    Ok(All { first: stands.remove(0), others, situations, in_flight })
+}
+
+fn other(stand: Stand, summary: &QueueSummary) -> OtherAccount {
+    let Stand { facts, pool, situation, budget } = stand;
+    let own = situations::of_account(&summary.next_due, facts.key());
+    OtherAccount {
+        name: facts.name.to_string(),
+        upstream: facts.upstream,
+        account: Account::new(facts.username, pool.account, situation.now),
+        budget,
+        departure: situation.first_departure(own),
+        errors: pool.errors.into_iter().rev().collect(),
+        unknown_replies: pool.counters.unknown_replies,
+    }
+}
+
+async fn budget(
+    State(sources): State<Sources>,
+    asked: Result<Query<OfAccount>, QueryRejection>,
+) -> Result<Json<Budget>, Refusal> {
+    let account = asked?.0.one(&sources)?;
+    Ok(Json(stand::stand_of(&sources, account, None).await?.budget))
 }
 
 async fn clients(State(sources): State<Sources>) -> Json<Clients> {
@@ -118,148 +150,34 @@ async fn settings(State(sources): State<Sources>) -> Json<Configured> {
     Json(Configured::clone(&sources.facts().configured))
 }
 
-async fn resume(State(sources): State<Sources>) -> Json<Account> {
-    let state = sources.upstream.resume().await;
-    tracing::info!(account = state.condition.name(), "resumed");
-    Json(Account::new(sources.facts().username.clone(), state, sources.clock.wall()))
+async fn resume(
+    State(sources): State<Sources>,
+    asked: Result<Query<OfAccount>, QueryRejection>,
+) -> Result<Json<Ordered>, Refusal> {
+    let (facts, mut states) = (sources.facts(), Vec::new());
+    for account in asked?.0.each(&sources)? {
+        let state = sources.upstreams.of(account).resume().await;
+        let condition = state.condition.name();
+        match facts.name(account) {
+            Some(name) => tracing::info!(account_name = &*name, account = condition, "resumed"),
+            None => tracing::info!(account = condition, "resumed"),
+        }
+        states.push((account, state));
+    }
+    Ok(Json(Ordered::new(&facts, states, sources.clock.wall())))
 }
 
-async fn prove_login(State(sources): State<Sources>) -> Json<LoginProof> {
-    Json(sources.upstream.prove_login().await)
+async fn prove_login(
+    State(sources): State<Sources>,
+    asked: Result<Query<OfAccount>, QueryRejection>,
+) -> Result<Json<LoginProof>, Refusal> {
+    let account = asked?.0.one(&sources)?;
+    Ok(Json(sources.upstreams.of(account).prove_login().await))
 }
 
 async fn reload(State(sources): State<Sources>) -> Result<Json<Reload>, Refusal> {
     let answer = sources.reloader.order().await;
     answer.map(Json).map_err(|words| Refusal::new(Kind::Configuration, words))
-}
-
-/// How things stand at one moment.
-#[derive(Debug)]
-pub(super) struct Stand {
-    pub(super) pool: PoolStatus,
-    pub(super) situation: Situation,
-    pub(super) budget: Budget,
-}
-
-impl Stand {
-    /// When mail leaves next as far as the pool knows, which is all that can be said without a walk.
-    pub(super) fn next_departure(&self) -> Departure {
-        let due = self.pool.next.map(|next| match next.why {
-            DepartureReason::Due => next.at,
-            _ => self.situation.now,
-        });
-        self.situation.first_departure(due.map(|due| (Lane::Normal, due.into())))
-    }
-}
-
-/// Gathers it; `due` is the number of recipients that are due.
-pub(super) async fn stand(sources: &Sources, due: u64) -> Result<Stand, QueueError> {
-    let (now, facts) = (sources.clock.now(), sources.facts());
-    let pool = sources.upstream.status();
-    let limit = facts.limit();
-    let early = &pool.account.early;
-    let terms = facts.claim_limits().within(early.allowance(limit, now.wall));
-    let of = |lane| sources.store.ledger(AccountKey::MAIN, now, terms.limit_of(lane));
-    let notices = of(Lane::Notice).await?;
-    let urgent = of(Lane::Urgent).await?;
-    let others = of(Lane::Normal).await?;
-    let full = pool.account.is_day_full(now.wall).then_some(pool.account.until).flatten();
-    let is_full = pool.account.is_day_full(now.wall);
-    let room = |view: LedgerView| Room {
-        recipients: if is_full { 0 } else { view.room },
-        // `None` is never, whatever the upstream says.
-        frees_at: view.frees_at.map(|at| full.map_or(at, |full| at.max(full))),
-    };
-    let rooms = Rooms { notices: room(notices), urgent: room(urgent), others: room(others) };
-    let situation = Situation {
-        now: now.wall,
-        stopping: sources.stop.phase() != Phase::Running,
-        store_failure: match sources.store.admission(0) {
-            Err(QueueError::Unavailable(reason)) => Some(reason),
-            _ => None,
-        },
-        account: pool.account.clone(),
-        probing: pool.probing,
-        rooms,
-        brake: pool.next.and_then(brake),
-        due_recipients: due,
-        limited: sources.store.limited_origins(now).await?,
-        forecast: Arc::default(),
-    };
-    // Without a limit only the upstream's own word leaves no room.
-    let told = |room: Room| (is_full || limit != Limit::NONE).then_some(room.recipients);
-    let budget = Budget {
-        now: now.wall,
-        recipients_per_day: facts.recipients_per_day,
-        owner_reserve: facts.owner_reserve,
-        limit,
-        notice_reserve: facts.notice_reserve,
-        urgent_reserve: facts.urgent_reserve,
-        spent: others.spent,
-        room: told(rooms.others),
-        urgent_room: told(rooms.urgent),
-        notice_room: told(rooms.notices),
-        frees_at: rooms.others.frees_at,
-        full_since: pool.account.day_full_since.filter(|_| is_full),
-        early: early.in_force(limit, now.wall).map(|day| Early::of(day, limit)),
-        proposed: early.proposed(limit, now.wall).map(|it| Proposed::of(it, facts.owner_reserve)),
-        limited: situation.limited.values().take(LIMITED_TOLD_MAX).cloned().collect(),
-        departure: situation.departure(Lane::Normal, now.wall),
-    };
-    Ok(Stand { pool, situation, budget })
-}
-
-/// The situation of a page of a list: with the number of recipients that are due, counted lately.
-pub(super) async fn situation(sources: &Sources) -> Result<Situation, QueueError> {
-    situation_by(sources, Age::Recent).await
-}
-
-/// The same by a walk of this age.
-pub(super) async fn situation_by(sources: &Sources, age: Age) -> Result<Situation, QueueError> {
-    let (_, summary) = sources.counted(age).await?;
-    let situation = stand(sources, summary.due).await?.situation;
-    let forecast = forecast(sources, &situation).await?;
-    Ok(Situation { forecast, ..situation })
-}
-
-/// When each message leaves, by the last walk; empty while nobody can know.
-pub(super) async fn forecast(
-    sources: &Sources,
-    situation: &Situation,
-) -> Result<Arc<Forecast>, QueueError> {
-    let Some(starts) = situation.starts() else { return Ok(Arc::default()) };
-    let paced = situation.brake.is_some_and(|brake| brake.because == Because::Pace);
-    let now = sources.clock.now();
-    let gather = || async {
-        let (limits, pace_per_minute) = sources.upstream.pacing();
-        let footing = sources.store.footing(limits.account, now).await?;
-        Ok(Terms { now: now.wall, starts, paced, footing, limits, pace_per_minute })
-    };
-    sources.outlook.forecast(gather).await
-}
-
-/// When mail leaves next, for probes: `None` while the queue does not answer in time.
-pub(super) async fn next_departure(sources: &Sources) -> Option<Departure> {
-    let stand = tokio::time::timeout(PROBE_PATIENCE, stand(sources, 0)).await;
-    Some(stand.ok()?.ok()?.next_departure())
-}
-
-/// What only the pool knows; due times, budget and pauses are looked up.
-fn brake(next: crate::delivery::Departure) -> Option<Brake> {
-    let because = match next.why {
-        DepartureReason::Pace => Because::Pace,
-        DepartureReason::Logins => Because::Logins,
-        DepartureReason::Store => Because::Store,
-        DepartureReason::Due | DepartureReason::Budget | DepartureReason::Pause => return None,
-    };
-    Some(Brake { until: next.at, because })
-}
-
-/// Why new mail is refused, or large mail: asked of the store as clients' messages ask it.
-pub(super) fn refusing(sources: &Sources) -> Option<Refusing> {
-    let largest = sources.facts().largest_message;
-    let shown = bytesize::ByteSize::b(largest).display().iec().to_string();
-    Refusing::of(sources.store.admission(0), sources.store.admission(largest), &shown)
 }
 
 /// One line for systemd: what waits and until when, how the account is, and what is refused. It asks the queue, and
@@ -273,25 +191,34 @@ pub(crate) async fn line(sources: &Sources) -> String {
     };
     let refusing =
         refusing(sources).map_or_else(String::new, |refusing| format!("; {}", refusing.what));
-    let Ok(stand) = stand(sources, 0).await else {
+    let Ok(stands) = stand::stands(sources, None).await else {
         return format!("{queue}, which cannot be read just now{refusing}");
     };
-    let Situation { account, now, .. } = &stand.situation;
-    let paused = account.pause(*now).map(|pause| format!(", {}", pause.words(utc)));
-    let account = format!("account {}{}", account.condition.name(), paused.unwrap_or_default());
-    let departure = stand.next_departure();
-    let waits = match departure.at.filter(|_| messages > 0 && departure.is_obstructed()) {
-        Some(at) => format!("; mail leaves at {}: {}", utc(at), departure.why),
-        None if messages > 0 && departure.is_obstructed() => {
-            format!("; mail waits: {}", departure.why)
+    let accounts: Vec<String> = stands.iter().map(account_line).collect();
+    let accounts = accounts.join(", ");
+    let departures = stands.iter().map(Stand::next_departure);
+    let departure = departures.min_by_key(Departure::rank);
+    let departure = departure.filter(|next| messages > 0 && next.is_obstructed());
+    let waits = match departure {
+        Some(Departure { at: Some(at), why, .. }) => {
+            format!("; mail leaves at {}: {why}", utc(at))
         }
+        Some(Departure { at: None, why, .. }) => format!("; mail waits: {why}"),
         None => String::new(),
     };
     let held = match sources.outlook.held() {
         0 => String::new(),
         held => format!("; {held} held for a person"),
     };
-    format!("{queue}, {account}{waits}{held}{refusing}")
+    format!("{queue}, {accounts}{waits}{held}{refusing}")
+}
+
+/// How one account is; its name is said where there are several.
+fn account_line(stand: &Stand) -> String {
+    let Situation { name, account, now, .. } = &stand.situation;
+    let name = name.as_ref().map_or_else(String::new, |name| format!("{name} "));
+    let paused = account.pause(*now).map(|pause| format!(", {}", pause.words(utc)));
+    format!("account {name}{}{}", account.condition.name(), paused.unwrap_or_default())
 }
 
 fn utc(at: Timestamp) -> String {

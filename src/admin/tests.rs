@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{
+    accounts::{AccountFacts, Upstream, Upstreams},
     alert::{
         outputs::{self, Target, Way},
         post::Post,
@@ -32,7 +33,7 @@ use super::{
     api::{Because, Kind},
     checkups::Checkups,
     client::{Client, ClientError},
-    context::{Facts, Sources, Upstream},
+    context::{Facts, Sources},
     counts::CountBy,
     health::Grade,
     listing::{Of, Sort},
@@ -46,7 +47,7 @@ use super::{
     },
 };
 use crate::{
-    budget::{AccountKey, Limit},
+    budget::{AccountKey, Limit, MAIN},
     clock::{Clock, ManualClock, Timestamp},
     delivery::{Counters, PoolStatus, inspection::LoginProof},
     live::Live,
@@ -62,8 +63,10 @@ use crate::{
 
 /// A delivery half that only counts what it is asked.
 #[derive(Debug, Default)]
-struct Idle {
+pub(super) struct Idle {
     resumed: AtomicU32,
+    /// How the account is, where it is not open.
+    pub(super) state: Mutex<Option<AccountState>>,
     /// The upstream has said, at this time, that the day is full.
     full_since: Mutex<Option<Timestamp>>,
 }
@@ -72,7 +75,9 @@ struct Idle {
 impl Upstream for Idle {
     fn status(&self) -> PoolStatus {
         let day_full_since = *self.full_since.lock().expect("no panic");
-        let account = AccountState { day_full_since, ..AccountState::open(Timestamp(0)) };
+        let state = self.state.lock().expect("no panic").clone();
+        let state = state.unwrap_or_else(|| AccountState::open(Timestamp(0)));
+        let account = AccountState { day_full_since, ..state };
         let counters = Counters::default();
         PoolStatus {
             account,
@@ -86,26 +91,19 @@ impl Upstream for Idle {
     }
 
     fn pacing(&self) -> (ClaimLimits, u32) {
-        let limit = Limit::of(475);
-        (
-            ClaimLimits {
-                account: AccountKey::MAIN,
-                limit,
-                notice_reserve: 0,
-                urgent_reserve: 0,
-                recipients_max: 100,
-            },
-            0,
-        )
+        (limits(MAIN, Limit::of(475)), 0)
     }
 
     async fn resume(&self) -> AccountState {
         self.resumed.fetch_add(1, Ordering::Relaxed);
+        *self.state.lock().expect("no panic") = None;
         self.status().account
     }
 
     async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
-        Ok(AccountState { pause: Some(pause), ..self.status().account })
+        let state = AccountState { pause: Some(pause), ..self.status().account };
+        *self.state.lock().expect("no panic") = Some(state.clone());
+        Ok(state)
     }
 
     fn rewrite_as_sent(
@@ -163,6 +161,29 @@ fn report_options() -> memory::Options {
     }
 }
 
+pub(super) fn limits(name: &str, limit: impl Into<Limit>) -> ClaimLimits {
+    ClaimLimits {
+        account: AccountKey::of(name),
+        limit: limit.into(),
+        notice_reserve: 0,
+        urgent_reserve: 0,
+        recipients_max: 100,
+    }
+}
+
+/// An account that may spend `limit` recipients beside its owner.
+pub(super) fn account(name: &str, limit: impl Into<Limit>) -> AccountFacts {
+    let limits = limits(name, limit);
+    AccountFacts {
+        name: name.into(),
+        upstream: "smtp.example.org:587".into(),
+        username: Some("you@example.org".into()),
+        recipients_per_day: limits.limit.with(5),
+        owner_reserve: 5,
+        limits,
+    }
+}
+
 /// What everybody who tells of the relay's state asks, of one that may spend `limit` recipients.
 pub(super) fn sources(
     directory: &Path,
@@ -175,22 +196,17 @@ pub(super) fn sources(
         started: clock.now(),
         listening: vec![([127, 0, 0, 1], 2525).into()],
         local_socket: None,
-        upstream: "smtp.example.org:587".into(),
+        accounts: vec![account(MAIN, limit)],
         networks: Arc::default(),
         rules: Arc::default(),
         hostname: "relay.example.org".into(),
-        username: Some("you@example.org".into()),
-        recipients_per_day: limit.into().with(5),
-        owner_reserve: 5,
-        notice_reserve: 0,
-        urgent_reserve: 0,
         damaged: "/nonexistent/damaged".into(),
         configured: Arc::default(),
         largest_message: 1 << 10,
     };
     Sources {
         store: Arc::clone(store),
-        upstream: Arc::new(Idle::default()),
+        upstreams: Upstreams::new(Arc::new(Idle::default())),
         clients: Arc::default(),
         dropped: None,
         clock: Arc::new(clock.clone()),
@@ -226,7 +242,7 @@ fn stage(limit: impl Into<Limit>) -> Stage {
         .expect("a free port");
     let port = axum::serve::Listener::local_addr(&read_only).expect("an address");
     let sources = sources(directory.path(), &clock, &store, stop.watch(), limit);
-    let sources = Sources { upstream: upstream.clone(), ..sources };
+    let sources = Sources { upstreams: Upstreams::new(upstream.clone()), ..sources };
     let socket = Socket::bind(&path, its_clock).expect("a free path");
     let mut server = JoinSet::new();
     server.spawn(serve(socket, Some(read_only), sources, shutdown.watch()));

@@ -103,7 +103,7 @@ impl Ledgers {
 mod tests {
     use super::*;
     use crate::{
-        budget::account::MAIN,
+        budget::MAIN,
         clock::{Clock, ManualClock},
     };
 

@@ -12,17 +12,23 @@ use std::{
 
 use crate::{
     admin::{
+        accounts::AccountFacts,
         alert::outputs,
         context::Facts,
         reload::{Answer, Reload},
         weekly::memory,
     },
+    budget::AccountKey,
     clock::{Clock, Moment},
-    delivery::PoolHandle,
+    delivery::{self, PoolHandle},
     listener::{Listener, ListenerHandle, OpenError},
     live::Live,
+    message::envelope::Lane,
     notices,
-    queue::Queue,
+    queue::{
+        Queue,
+        routes::{Accounts, Known},
+    },
     settings::{ReloadError, Reloaded, Settings},
     telemetry::LogLevel,
 };
@@ -37,7 +43,8 @@ type Read = Box<dyn Fn(&Settings) -> Result<Reloaded, ReloadError> + Send + Sync
 #[derive(Clone, Debug)]
 pub(super) struct Parts {
     pub(super) listener: ListenerHandle,
-    pub(super) pool: PoolHandle,
+    /// Of every account.
+    pub(super) pools: Vec<(AccountKey, PoolHandle)>,
     pub(super) store: Arc<Queue>,
     pub(super) notices: Live<notices::Options>,
     pub(super) alert: Live<outputs::Options>,
@@ -53,14 +60,14 @@ impl Parts {
     pub(super) fn new(
         settings: &Settings,
         listener: &Listener,
-        pool: PoolHandle,
+        pools: Vec<(AccountKey, PoolHandle)>,
         store: &Arc<Queue>,
         clock: &dyn Clock,
     ) -> Self {
         let local_socket = listener.local_socket().map(Path::to_owned);
         Self {
             listener: listener.handle(),
-            pool,
+            pools,
             store: Arc::clone(store),
             notices: Live::new(settings.notices.clone()),
             alert: Live::new(settings.alert.clone()),
@@ -81,7 +88,13 @@ impl Parts {
     ) -> Result<Reload, OpenError> {
         let prepared = self.listener.prepare(settings.listener.clone())?;
         self.listener.apply(prepared);
-        self.pool.apply(settings.delivery.clone());
+        for (_, delivery, _) in settings.all_accounts() {
+            let pool = self.pools.iter().find(|(account, _)| *account == delivery.account);
+            if let Some((_, pool)) = pool {
+                pool.apply(delivery.clone());
+            }
+        }
+        self.store.set_accounts(accounts(&settings));
         self.store.set_room(&settings.queue);
         self.store.set_fairness(settings.queue.fairness.clone());
         self.notices.set(settings.notices.clone());
@@ -114,6 +127,19 @@ pub(super) fn warn_of_unreached(settings: &Settings) {
     }
 }
 
+/// The accounts and routes as the queue knows them; none where there is only the main account, for whose mail there is
+/// nothing to decide.
+pub(super) fn accounts(settings: &Settings) -> Accounts {
+    if settings.accounts.is_empty() {
+        return Accounts::default();
+    }
+    let known = |(name, delivery, _): (&str, &delivery::Options, u32)| {
+        let limit = delivery.claim_limits().limit_of(Lane::Normal);
+        (delivery.account, Known { name: name.to_owned(), limit })
+    };
+    Accounts { accounts: settings.all_accounts().map(known).collect(), ..Accounts::default() }
+}
+
 /// What does not change while the daemon runs, but by a changed configuration.
 fn facts(
     settings: &Settings,
@@ -121,20 +147,16 @@ fn facts(
     listening: Vec<SocketAddr>,
     local_socket: Option<PathBuf>,
 ) -> Facts {
-    let delivery = &settings.delivery;
+    let all = settings.all_accounts();
+    let all = all.map(|(name, delivery, reserve)| AccountFacts::new(name, delivery, reserve));
     Facts {
         started,
         listening,
         local_socket,
-        upstream: format!("{}:{}", delivery.host, delivery.port),
+        accounts: all.collect(),
         hostname: settings.notices.hostname.clone(),
-        username: delivery.login.as_ref().map(|login| login.username.clone()),
-        recipients_per_day: delivery.recipients_per_day.with(settings.owner_reserve),
         networks: settings.listener.networks.clone().into(),
         rules: Arc::clone(&settings.listener.rules),
-        owner_reserve: settings.owner_reserve,
-        notice_reserve: delivery.notice_reserve,
-        urgent_reserve: delivery.urgent_reserve,
         configured: Arc::new(settings.configured()),
         damaged: settings.queue.directory.join(DAMAGED),
         largest_message: settings.listener.session.max_message_bytes,

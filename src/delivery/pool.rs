@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
 };
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, warn};
 
 use super::{
     account::Account,
@@ -42,6 +42,7 @@ use crate::{
     },
     shutdown::{Phase, Watch},
     tasks::{self, Mishaps},
+    telemetry::of_account,
 };
 
 /// The longest sleep. Due times and pauses end by wall time, which may be set forward while we sleep.
@@ -95,7 +96,7 @@ impl PoolHandle {
 
     /// Ends every pause: a person says that the cause is gone. One message is tried first.
     pub async fn resume(&self) -> AccountState {
-        self.shared.resume().await
+        self.shared.resume().instrument(self.shared.span.clone()).await
     }
 
     /// Begins a pause that a person orders: what is in flight ends, nothing else is sent.
@@ -103,7 +104,7 @@ impl PoolHandle {
     /// # Errors
     /// It could not be stored; then nothing has changed.
     pub async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
-        self.shared.pause(pause).await
+        self.shared.pause(pause).instrument(self.shared.span.clone()).await
     }
 
     /// Makes the reader of a message give the octets that an attempt of this moment would send, and says what was edited.
@@ -137,7 +138,7 @@ impl PoolHandle {
 
     /// Logs in once, sends nothing, and says what the upstream made of it.
     pub(crate) async fn prove_login(&self) -> LoginProof {
-        inspection::prove(&self.shared).await
+        inspection::prove(&self.shared).instrument(self.shared.span.clone()).await
     }
 }
 
@@ -166,6 +167,16 @@ impl Pool {
         self
     }
 
+    /// The same, one of several: every line of the log about its work has the name of its account.
+    #[must_use]
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        // Nobody holds it before it has been handed out.
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.span = of_account(name);
+        }
+        self
+    }
+
     /// A hold for the status screen and for `resume`.
     #[must_use]
     pub fn handle(&self) -> PoolHandle {
@@ -174,7 +185,12 @@ impl Pool {
 
     /// Relays until the order to stop. Draining claims nothing more and lets the attempts in flight end
     /// within `Options::drain`; immediate drops them, which loses nothing that was acknowledged.
-    pub async fn run(mut self, shutdown: Watch) {
+    pub async fn run(self, shutdown: Watch) {
+        let span = self.shared.span.clone();
+        self.relay(shutdown).instrument(span).await;
+    }
+
+    async fn relay(mut self, shutdown: Watch) {
         let mut stop = shutdown.clone();
         self.check_ehlo_name();
         self.look_after_tokens(&shutdown);
@@ -204,7 +220,7 @@ impl Pool {
         let Some(tokens) = self.shared.tokens.clone() else { return };
         let (clock, mut stop) = (Arc::clone(&self.shared.clock), shutdown.clone());
         let mishaps = self.mishaps.clone();
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let looking = tasks::tend("tokens", mishaps, Arc::clone(&clock), || {
                 let (tokens, clock) = (Arc::clone(&tokens), Arc::clone(&clock));
                 async move {
@@ -238,7 +254,8 @@ impl Pool {
     /// was not done.
     pub async fn restore(&mut self) {
         if !self.restored {
-            self.restore_account().await;
+            let span = self.shared.span.clone();
+            self.restore_account().instrument(span).await;
             self.restored = true;
         }
     }
@@ -310,10 +327,14 @@ impl Pool {
         self.wanted = false;
         let (shared, warm, shutdown) =
             (Arc::clone(&self.shared), self.warm.pop(), shutdown.clone());
-        let task =
-            self.tasks.spawn(async move { Ended::Worker(work(shared, warm, shutdown).await) });
-        self.workers.insert(task.id());
+        let task = self.spawn(async move { Ended::Worker(work(shared, warm, shutdown).await) });
+        self.workers.insert(task);
         self.shared.full.store(self.is_full(), Ordering::Relaxed);
+    }
+
+    /// Starts a task of this pool's account.
+    fn spawn(&mut self, task: impl Future<Output = Ended> + Send + 'static) -> Id {
+        self.tasks.spawn(task.instrument(self.shared.span.clone())).id()
     }
 
     fn is_full(&self) -> bool {
@@ -342,7 +363,7 @@ impl Pool {
                 }
                 for stranded in self.shared.in_flight.take_stranded() {
                     let shared = Arc::clone(&self.shared);
-                    self.tasks.spawn(async move { rescue(&shared, stranded).await });
+                    self.spawn(async move { rescue(&shared, stranded).await });
                 }
             }
         }
@@ -372,7 +393,7 @@ impl Pool {
 
     fn quit(&mut self, connections: impl IntoIterator<Item = Connection>) {
         for connection in connections {
-            self.tasks.spawn(async move {
+            self.spawn(async move {
                 connection.quit().await;
                 Ended::Helper
             });

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, warn};
 
 use super::{
     account::{Account, Counted, Permit},
@@ -91,6 +91,8 @@ pub(super) struct Shared {
     parting: Mutex<Vec<Connection>>,
     /// Tells the pool of them.
     pub(super) parted: Notify,
+    /// The work of its account, where there are several.
+    pub(super) span: Span,
 }
 
 impl Shared {
@@ -161,6 +163,7 @@ impl Shared {
             login_mark: Mutex::default(),
             parting: Mutex::default(),
             parted: Notify::new(),
+            span: Span::none(),
             options: Live::new(options),
             store,
             clock,

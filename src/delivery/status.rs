@@ -101,3 +101,19 @@ pub struct Counters {
     /// Refusals that the table of known replies does not have.
     pub unknown_replies: u64,
 }
+
+impl Counters {
+    /// Those of two accounts together.
+    #[must_use]
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            relayed: self.relayed + other.relayed,
+            deferred: self.deferred + other.deferred,
+            dead: self.dead + other.dead,
+            uncertain: self.uncertain + other.uncertain,
+            connections: self.connections + other.connections,
+            attempts: self.attempts + other.attempts,
+            unknown_replies: self.unknown_replies + other.unknown_replies,
+        }
+    }
+}

@@ -96,7 +96,7 @@ async fn diagnose(
     let status = status::told(sources, Age::New).await.ok()?;
     let patient = Patient {
         settings: Ok(Arc::clone(settings)),
-        daemon: Daemon::Asks(Box::new(status), Arc::clone(&sources.upstream)),
+        daemon: Daemon::Asks(Box::new(status), sources.upstreams.clone()),
         machine: Arc::new(Machine::below(Path::new("/"))),
         clock: Arc::clone(&sources.clock),
     };

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use super::machine::Machine;
 use crate::{
-    admin::{api::Status, client::Client, context::Upstream},
+    admin::{accounts::Upstreams, api::Status, client::Client},
     clock::{Clock, Timestamp},
     delivery::inspection::LoginProof,
     findings::Outcome,
@@ -17,7 +17,7 @@ pub(crate) enum Daemon {
     /// It answers, and this is what it says.
     Answers(Box<Status>, Client),
     /// It is the one that asks.
-    Asks(Box<Status>, Arc<dyn Upstream>),
+    Asks(Box<Status>, Upstreams),
     /// It does not answer, for this reason; whether there is none at all.
     Silent { why: String, is_absent: bool },
 }
@@ -37,7 +37,7 @@ impl Daemon {
             Self::Answers(_, client) => {
                 Some(client.prove_login().await.map_err(|error| error.to_string()))
             }
-            Self::Asks(_, upstream) => Some(Ok(upstream.prove_login().await)),
+            Self::Asks(_, upstreams) => Some(Ok(upstreams.main().prove_login().await)),
             Self::Silent { .. } => None,
         }
     }

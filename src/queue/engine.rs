@@ -15,7 +15,7 @@ use super::{
     index::Changes,
     listing::{LedgerView, Limited, LimitedOrigin},
     options::Fairness,
-    order::{Next, Order, Place},
+    order::{Next, Order, Place, ServedBy},
     origin::{Origin, OriginKey},
     record::MessageRecord,
     routes::{Accounts, Standing},
@@ -125,9 +125,13 @@ impl Engine {
         if self.accounts.accounts.is_empty() && !self.order.is_routed() {
             return false;
         }
+        self.order.serve(self.served_by(now))
+    }
+
+    /// Which account has which mail now.
+    pub(super) fn served_by(&self, now: Moment) -> ServedBy {
         let counted = self.counted(now);
-        let served = self.standing.served_by(&self.accounts, &self.ledger, counted, now.wall);
-        self.order.serve(served)
+        self.standing.served_by(&self.accounts, &self.ledger, counted, now.wall)
     }
 
     /// What is next for an account. One that may be tried again takes what others have for it meanwhile.

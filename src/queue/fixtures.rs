@@ -23,7 +23,7 @@ pub(super) const LIMITS: ClaimLimits = ClaimLimits {
 };
 
 /// Its envelope, with one recipient.
-pub(super) fn envelope(accepted_at: Timestamp) -> Envelope {
+pub(crate) fn envelope(accepted_at: Timestamp) -> Envelope {
     Envelope {
         reverse_path: None,
         forward_paths: vec!["a@example.net".parse().unwrap()],

@@ -18,7 +18,7 @@ mod engine;
 mod error;
 mod faults;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub(crate) mod fold;
 mod folded;
 pub(crate) mod folding;
@@ -54,6 +54,7 @@ pub(crate) mod search;
 mod sharing;
 mod side_files;
 pub(crate) mod simulation;
+pub(crate) mod situations;
 mod sled_index;
 mod sled_opening;
 mod sled_parts;
@@ -66,7 +67,7 @@ mod transition;
 pub(crate) mod verification;
 pub(crate) mod waiting;
 pub(crate) mod walk;
-mod way;
+pub(crate) mod way;
 
 use std::{
     sync::{

@@ -104,7 +104,8 @@ pub(crate) struct ServedBy {
 }
 
 impl ServedBy {
-    fn account_of(&self, way: Way) -> AccountKey {
+    /// The account that has the mail of this way.
+    pub(crate) fn account_of(&self, way: Way) -> AccountKey {
         match way {
             Way::Route(route) => self.routes.get(&route).copied().unwrap_or_default(),
             Way::Account(account) if self.accounts.contains(&account) => account,

@@ -10,6 +10,7 @@ use super::{
     forecast::Footing,
     listing::{LedgerView, Limited},
     options::Fairness,
+    order::ServedBy,
     routes::Accounts,
     state::AccountState,
 };
@@ -57,7 +58,6 @@ impl Queue {
     }
 
     /// These are the accounts and routes from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no key of relay.toml names an account yet"))]
     pub(crate) fn set_accounts(&self, accounts: Accounts) {
         self.shared.accounts.set(accounts);
         self.shared.changed.send_replace(());
@@ -66,6 +66,14 @@ impl Queue {
     /// What is fair at this moment.
     pub(crate) fn fairness(&self) -> Arc<Fairness> {
         self.shared.fairness.get()
+    }
+
+    /// Which account has which mail at `now`.
+    pub(crate) async fn served_by(&self, now: Moment) -> Result<ServedBy, QueueError> {
+        if self.shared.accounts.get().accounts.is_empty() {
+            return Ok(ServedBy::default());
+        }
+        self.commit(move |batch| Ok(batch.engine.served_by(now))).await
     }
 
     /// Which origins wait for their limit at `now`.

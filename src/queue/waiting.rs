@@ -33,6 +33,8 @@ pub(crate) struct Situation {
     pub(crate) stopping: bool,
     /// Why the queue does not answer.
     pub(crate) store_failure: Option<String>,
+    /// Its name, where there are several accounts, for the words about it.
+    pub(crate) name: Option<Arc<str>>,
     /// The upstream account.
     pub(crate) account: AccountState,
     /// Whether one message is being tried, for whose result the others wait.
@@ -194,6 +196,32 @@ impl Because {
     }
 }
 
+impl Because {
+    /// Whether its words need the name of the account that they are about.
+    fn is_of_an_account(self) -> bool {
+        match self {
+            Self::Turn
+            | Self::Probe
+            | Self::Pace
+            | Self::Logins
+            | Self::Budget
+            | Self::Paused => true,
+            Self::Empty
+            | Self::Now
+            | Self::InFlight
+            | Self::Due
+            | Self::Scheduled
+            | Self::Origin
+            // Its words have the name already.
+            | Self::Account
+            | Self::Store
+            | Self::Stopping
+            | Self::Held
+            | Self::Folded => false,
+        }
+    }
+}
+
 impl Situation {
     /// Nothing is in the way of anything.
     #[must_use]
@@ -203,6 +231,7 @@ impl Situation {
             now,
             stopping: false,
             store_failure: None,
+            name: None,
             account: AccountState::open(now),
             probing: false,
             rooms: Rooms { notices: room, urgent: room, others: room },
@@ -227,7 +256,7 @@ impl Situation {
         waiting: impl IntoIterator<Item = (Lane, Due)>,
     ) -> Departure {
         let departures = waiting.into_iter().map(|(lane, due)| self.departure(lane, due));
-        let first = departures.min_by_key(|departure| rank(departure.at, departure.because));
+        let first = departures.min_by_key(Departure::rank);
         let first = first.unwrap_or_else(|| self.told(None, Because::Empty));
         // What waits for the limit of its origin counts as due when that has room again.
         let at_a_limit = |at| self.limited.values().any(|origin| origin.until == at);
@@ -333,7 +362,7 @@ impl Situation {
             RecipientState::Held { .. } => Some(self.told(None, Because::Held)),
             RecipientState::Relayed { .. } | RecipientState::Dead { .. } => None,
         });
-        departures.min_by_key(|departure| rank(departure.at, departure.because))
+        departures.min_by_key(Departure::rank)
     }
 
     /// The obstacle that ends last. One without an end outlasts every other, and the queue comes before the
@@ -427,17 +456,24 @@ impl Situation {
             Because::Held => "it is held for a person".to_owned(),
             Because::Folded => "it is folded into a storm of mail that is alike".to_owned(),
         };
+        let why = match &self.name {
+            Some(name) if because == Because::Account => {
+                format!("the account {name} is {}", self.account.condition.name())
+            }
+            Some(name) if because.is_of_an_account() => format!("account {name}: {why}"),
+            _ => why,
+        };
         let account = Some(self.account.condition).filter(|_| because == Because::Account);
         Departure { at, because, why, account }
     }
 }
 
-/// What leaves first comes first; of what has no time, the queue's own failure before what is held.
-fn rank(at: Option<Timestamp>, because: Because) -> (bool, Option<Timestamp>, bool) {
-    (at.is_none(), at, matches!(because, Because::Held | Because::Folded))
-}
-
 impl Departure {
+    /// What leaves first comes first; of what has no time, the queue's own failure before what is held.
+    pub(crate) fn rank(&self) -> (bool, Option<Timestamp>, bool) {
+        (self.at.is_none(), self.at, matches!(self.because, Because::Held | Because::Folded))
+    }
+
     /// One sentence; `when` puts a time into words.
     #[must_use]
     pub(crate) fn sentence(&self, when: impl Fn(Timestamp) -> String) -> String {

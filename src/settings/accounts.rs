@@ -66,10 +66,6 @@ pub(crate) struct FurtherAccount {
     /// For its delivery.
     pub(crate) delivery: delivery::Options,
     /// Recipients of each day that are left to its owner; delivery never sees them.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the daemon runs the main account alone yet")
-    )]
     pub(crate) owner_reserve: u32,
 }
 

@@ -269,6 +269,15 @@ fn check(
 }
 
 impl Settings {
+    /// Every account, the main one first: its name, what its delivery is told, and what is left of its day to its owner.
+    pub(crate) fn all_accounts(&self) -> impl Iterator<Item = (&str, &delivery::Options, u32)> {
+        let others = self
+            .accounts
+            .iter()
+            .map(|account| (account.name.as_str(), &account.delivery, account.owner_reserve));
+        [(MAIN, &self.delivery, self.owner_reserve)].into_iter().chain(others)
+    }
+
     /// Whether there is an account to relay through; commands that send nothing can do without, and so can the
     /// sandbox, which puts its own upstream in.
     pub fn require_account(&self) -> Result<(), SettingsError> {

@@ -12,13 +12,18 @@ use self::{
     checks::Checks,
     outputs::{Courier, Options},
     post::{Post, Told},
-    watch::{AccountTrouble, Dropped, Facts, Watch},
+    watch::{AccountTrouble, Day, Dropped, Facts, Watch},
 };
 use crate::{
-    admin::{context::Sources, outlook::Age, status},
+    admin::{
+        context::Sources,
+        outlook::{Age, QueueSummary},
+        stand::{self, Stand},
+    },
     clock::{Clock, Steps},
     delivery::PoolStatus,
     queue::{
+        QueueError,
         state::{AccountCondition, AccountState},
         waiting::Refusing,
     },
@@ -80,7 +85,7 @@ async fn look(Options { targets, watch, .. }: Options, sources: Sources) {
         if let Some(step_ms) = steps.look(now) {
             watch.clock_was_set(step_ms);
         }
-        let refusing = status::refusing(&sources);
+        let refusing = stand::refusing(&sources);
         door.look(refusing.as_ref());
         let facts = facts(&sources, refusing).await;
         if !targets.is_empty() {
@@ -118,33 +123,33 @@ impl Door {
 }
 
 async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
-    let PoolStatus { account, counters, last_unknown_reply, .. } = sources.upstream.status();
-    let limit = sources.facts().limit();
+    let known = sources.facts();
+    let (mut accounts, mut unknown_replies, mut last_unknown_reply) = (Vec::new(), 0, None);
+    for (account, upstream) in sources.upstreams.all() {
+        let status: PoolStatus = upstream.status();
+        accounts.extend(trouble(known.name(account), status.account));
+        unknown_replies += status.counters.unknown_replies;
+        last_unknown_reply = status.last_unknown_reply.or(last_unknown_reply);
+    }
     let (summary, walk_failure) = match sources.counted(Age::Cheap).await {
         Ok((_, summary)) => (summary, None),
         Err(error) => (Arc::default(), Some(error.to_string())),
     };
-    let stand = status::stand(sources, summary.due).await;
-    let (spent, limited, departure, ledger_failure) = match stand {
-        Ok(stand) => {
-            let departure = stand.situation.first_departure(summary.next_due.clone());
-            let limited = stand.budget.limited.into_iter().map(|origin| origin.words).collect();
-            (stand.budget.spent, limited, Some(departure.sentence(|at| at.to_string())), None)
-        }
-        Err(error) => (0, Vec::new(), None, Some(error.to_string())),
+    let (judged, ledger_failure) = match judged(sources, &summary).await {
+        Ok(judged) => (judged, None),
+        Err(error) => (Judged::default(), Some(error.to_string())),
     };
     let dropped = sources.dropped.as_ref().map(|tally| tally.state());
     Facts {
-        account: trouble(account),
+        accounts,
         oldest_waiting: summary.oldest.and_then(|oldest| oldest.waits_since),
-        departure,
-        spent,
-        limit,
-        limited,
+        departure: judged.departure,
+        days: judged.days,
+        limited: judged.limited,
         store_failure: ledger_failure.or(walk_failure),
         store_full: refusing.filter(|refusing| !refusing.failed).map(|refusing| refusing.what),
         set_aside: sources.store.totals().set_aside,
-        unknown_replies: counters.unknown_replies,
+        unknown_replies,
         last_unknown_reply,
         held: summary.recipients.held,
         dropped: dropped.map(|state| Dropped {
@@ -156,8 +161,30 @@ async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
     }
 }
 
-fn trouble(account: AccountState) -> Option<AccountTrouble> {
+/// What the ledgers and the pools say together.
+#[derive(Default)]
+struct Judged {
+    days: Vec<Day>,
+    limited: Vec<String>,
+    departure: Option<String>,
+}
+
+async fn judged(sources: &Sources, summary: &QueueSummary) -> Result<Judged, QueueError> {
+    let (known, mut judged, mut situations) = (sources.facts(), Judged::default(), Vec::new());
+    for Stand { facts, situation, budget, .. } in stand::stands(sources, Some(summary)).await? {
+        let (account, limit) = (known.name(facts.key()), facts.limit());
+        judged.days.push(Day { account, spent: budget.spent, limit });
+        judged.limited = budget.limited.into_iter().map(|origin| origin.words).collect();
+        situations.push((facts.key(), situation));
+    }
+    let departure = stand::together(sources, situations).await?.first_departure(&summary.next_due);
+    judged.departure = Some(departure.sentence(|at| at.to_string()));
+    Ok(judged)
+}
+
+fn trouble(name: Option<Arc<str>>, account: AccountState) -> Option<AccountTrouble> {
     (account.condition != AccountCondition::Open).then(|| AccountTrouble {
+        account: name,
         condition: account.condition.name().to_owned(),
         since: account.since,
         reason: account.reason,

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -98,16 +99,14 @@ impl Kind {
 /// What is known at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// The account's condition when it is not open: its name, since when, the reason and the remedy.
-    pub(crate) account: Option<AccountTrouble>,
+    /// The accounts that are not open.
+    pub(crate) accounts: Vec<AccountTrouble>,
     /// When the oldest message that still waits was accepted; dead and held ones do not count.
     pub(crate) oldest_waiting: Option<Timestamp>,
     /// When mail leaves next and what decides that, in one sentence.
     pub(crate) departure: Option<String>,
-    /// Recipients spent in 24 hours, and what may be spent.
-    pub(crate) spent: u32,
-    /// See `spent`.
-    pub(crate) limit: Limit,
+    /// What each account has spent.
+    pub(crate) days: Vec<Day>,
     /// Origins that have used up their limit, in words.
     pub(crate) limited: Vec<String>,
     /// Why the queue does not answer.
@@ -139,9 +138,22 @@ pub(crate) struct Dropped {
     pub(crate) waiting: u64,
 }
 
+/// What an account has spent of its day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Day {
+    /// Its name, where there are several.
+    pub(crate) account: Option<Arc<str>>,
+    /// Recipients in 24 hours.
+    pub(crate) spent: u32,
+    /// Recipients that may be.
+    pub(crate) limit: Limit,
+}
+
 /// An account that is not open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AccountTrouble {
+    /// Its name, where there are several.
+    pub(crate) account: Option<Arc<str>>,
     /// Such as `paused-quota`.
     pub(crate) condition: String,
     /// Since when.
@@ -394,15 +406,7 @@ impl Watch {
             })
         };
         match kind {
-            Kind::Account => {
-                let account = facts.account.as_ref()?;
-                let patience = Duration::from_millis(now.0.abs_diff(account.since.0));
-                if account.condition == "backing-off" && patience < BACKING_OFF_MAX {
-                    return None;
-                }
-                let subject = format!("the account is {}: {}", account.condition, account.reason);
-                condition(&account.condition, subject, &account.remedy)
-            }
+            Kind::Account => self.accounts(now, facts),
             Kind::OldestMessage => {
                 let since = facts
                     .oldest_waiting
@@ -411,19 +415,15 @@ impl Watch {
                 let remedy = format!("{departure} See also: pillarbox status");
                 condition("", format!("mail has been waiting since {since}"), remedy.trim_start())
             }
-            Kind::BudgetLow if spends(facts, BUDGET_LOW) && !spends(facts, BUDGET_NEARLY_SPENT) => {
-                let subject =
-                    format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
-                condition("", subject, "See when room comes back with: pillarbox budget")
+            Kind::BudgetLow => {
+                let low = |day: &Day| spends(day, BUDGET_LOW) && !spends(day, BUDGET_NEARLY_SPENT);
+                let (which, subject) = spent(facts, low)?;
+                condition(&which, subject, "See when room comes back with: pillarbox budget")
             }
-            Kind::BudgetNearlySpent if spends(facts, BUDGET_NEARLY_SPENT) => {
-                let subject =
-                    format!("{} of {} recipients of this day are spent", facts.spent, facts.limit);
-                condition(
-                    "",
-                    subject,
-                    "Mail beyond that is kept and leaves by itself; see pillarbox budget",
-                )
+            Kind::BudgetNearlySpent => {
+                let (which, subject) = spent(facts, |day| spends(day, BUDGET_NEARLY_SPENT))?;
+                let remedy = "Mail beyond that is kept and leaves by itself; see pillarbox budget";
+                condition(&which, subject, remedy)
             }
             Kind::Store => self.store_condition(facts),
             Kind::OriginLimit => {
@@ -446,9 +446,39 @@ impl Watch {
             Kind::Held => self.held(facts),
             Kind::Dropped => self.dropped(now, facts.dropped.as_ref()?),
             Kind::Task => self.task(facts),
-            // Of the last two others tell.
-            Kind::BudgetLow | Kind::BudgetNearlySpent | Kind::Check | Kind::Test => None,
+            // Of these others tell.
+            Kind::Check | Kind::Test => None,
         }
+    }
+
+    /// The accounts that are paused, or have been out of reach for long; another one of them is another condition.
+    fn accounts(&self, now: Timestamp, facts: &Facts) -> Option<Condition> {
+        let is_worth_it = |account: &&AccountTrouble| {
+            let patience = Duration::from_millis(now.0.abs_diff(account.since.0));
+            account.condition != "backing-off" || patience >= BACKING_OFF_MAX
+        };
+        let (mut what, mut subject, mut remedy) = (Vec::new(), Vec::new(), Vec::new());
+        for trouble in facts.accounts.iter().filter(is_worth_it) {
+            let AccountTrouble { account, condition, reason, .. } = trouble;
+            match account {
+                Some(name) => {
+                    what.push(format!("{name} {condition}"));
+                    subject.push(format!("the account {name} is {condition}: {reason}"));
+                }
+                None => {
+                    what.push(condition.clone());
+                    subject.push(format!("the account is {condition}: {reason}"));
+                }
+            }
+            if !remedy.contains(&trouble.remedy) {
+                remedy.push(trouble.remedy.clone());
+            }
+        }
+        (!what.is_empty()).then(|| Condition {
+            what: what.join(", "),
+            subject: format!("{}: {}", self.options.hostname, subject.join("; ")),
+            remedy: remedy.join(" "),
+        })
     }
 
     fn held(&self, facts: &Facts) -> Option<Condition> {
@@ -546,10 +576,26 @@ impl Watch {
     }
 }
 
-fn spends(facts: &Facts, hundredths: u64) -> bool {
-    facts.limit.recipients().is_some_and(|limit| {
-        limit > 0 && u64::from(facts.spent) * 100 >= u64::from(limit) * hundredths
+fn spends(day: &Day, hundredths: u64) -> bool {
+    day.limit.recipients().is_some_and(|limit| {
+        limit > 0 && u64::from(day.spent) * 100 >= u64::from(limit) * hundredths
     })
+}
+
+/// The accounts whose day is such a one, and what they have spent in words.
+fn spent(facts: &Facts, is_such: impl Fn(&Day) -> bool) -> Option<(String, String)> {
+    let (mut names, mut words) = (Vec::new(), Vec::new());
+    for Day { account, spent, limit } in facts.days.iter().filter(|day| is_such(day)) {
+        match account {
+            Some(name) => {
+                names.push(name.to_string());
+                words.push(format!("{spent} of {limit} recipients of this day of {name}"));
+            }
+            None => words.push(format!("{spent} of {limit} recipients of this day")),
+        }
+    }
+    let words = format!("{} are spent", words.join(" and "));
+    facts.days.iter().any(is_such).then(|| (names.join(", "), words))
 }
 
 #[cfg(test)]

@@ -70,10 +70,21 @@ pub(crate) struct Figures {
     pub(crate) spent: u32,
     /// What may be spent in 24 hours; null without a limit.
     pub(crate) limit: Option<u32>,
+    /// The same of the accounts besides the main one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) accounts: Vec<DayOf>,
     /// What changed.
     pub(crate) changes: Changes,
     /// What needs a person, the gravest first.
     pub(crate) needs: Vec<Need>,
+}
+
+/// What an account has spent in the last 24 hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DayOf {
+    pub(crate) account: String,
+    pub(crate) spent: u32,
+    pub(crate) limit: Option<u32>,
 }
 
 /// A name and its number of recipients.

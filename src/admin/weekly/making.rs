@@ -8,14 +8,18 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use super::{
-    figures::{Figures, Need, PERIOD_MAX, Tally, WEEK},
+    figures::{DayOf, Figures, Need, PERIOD_MAX, Tally, WEEK},
     memory::Options,
     words,
 };
 use crate::{
     admin::{
-        alert::trial, context::Sources, health::Health, kept_file::KeptFileError, outlook::Age,
-        status,
+        alert::trial,
+        context::Sources,
+        health::Health,
+        kept_file::KeptFileError,
+        outlook::Age,
+        stand::{self, Stand},
     },
     clock::Timestamp,
     findings::{Finding, Verdict},
@@ -96,7 +100,13 @@ pub(super) async fn figures(sources: &Sources, since: Timestamp) -> Result<Figur
     let checkups = Arc::clone(&sources.checkups);
     let checkups = spawn_blocking(move || checkups.all()).await.unwrap_or_default();
     let (_, summary) = sources.counted(Age::Recent).await?;
-    let budget = status::stand(sources, summary.due).await?.budget;
+    let stands = stand::stands(sources, Some(&summary)).await?;
+    let mut days = stands.iter().map(|Stand { facts, budget, .. }| DayOf {
+        account: facts.name.to_string(),
+        spent: budget.spent,
+        limit: budget.limit.recipients(),
+    });
+    let main = days.next();
     let totals = &summary.recipients;
     Ok(Figures {
         host: sources.facts().hostname.clone(),
@@ -104,8 +114,9 @@ pub(super) async fn figures(sources: &Sources, since: Timestamp) -> Result<Figur
         oldest: summary.oldest.map(|oldest| oldest.accepted_at),
         held: totals.held,
         dead: totals.dead,
-        spent: budget.spent,
-        limit: budget.limit.recipients(),
+        spent: main.as_ref().map_or(0, |day| day.spent),
+        limit: main.and_then(|day| day.limit),
+        accounts: days.collect(),
         needs: needs(sources, totals.dead).await,
         ..tally.figures(now, &checkups)
     })

@@ -111,7 +111,11 @@ fn mail(figures: &Figures) -> Vec<String> {
     let lanes = if lanes.is_empty() { lanes } else { format!(" ({lanes})") };
     let oldest = figures.oldest.filter(|_| *waiting > 0);
     let oldest = oldest.map_or_else(String::new, |at| format!(", the oldest since {at}"));
-    let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+    let day = |spent: u32, limit: Option<u32>, whose: &str| {
+        let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+        format!("budget:   {spent}{of} recipients spent in the last 24 hours{whose}")
+    };
+    let whose = if figures.accounts.is_empty() { "" } else { " by main" };
     let spared = Spent { recipients: *relayed, folded: figures.folded }.spared();
     let mut lines = vec![
         format!("taken:    {}", count(*taken, "message")),
@@ -121,8 +125,10 @@ fn mail(figures: &Figures) -> Vec<String> {
     lines.extend([
         format!("refused:  {} for good", count(*died, "recipient")),
         format!("now:      {waiting} waiting{oldest}, {held} held, {dead} dead"),
-        format!("budget:   {spent}{of} recipients spent in the last 24 hours"),
+        day(*spent, *limit, whose),
     ]);
+    let others = figures.accounts.iter();
+    lines.extend(others.map(|one| day(one.spent, one.limit, &format!(" by {}", one.account))));
     if figures.partial {
         let words = "This is not all: there was more than is counted, or the history forgot some.";
         lines.push(words.to_owned());

@@ -19,6 +19,7 @@ fn clear() -> Situation {
         now: NOW,
         stopping: false,
         store_failure: None,
+        name: None,
         account: AccountState::open(PAST),
         probing: false,
         rooms: Rooms { notices: room, urgent: room, others: room },

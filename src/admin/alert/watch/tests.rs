@@ -26,12 +26,13 @@ fn told(watch: &mut Watch, minute: i64, facts: &Facts) -> Vec<(Kind, State)> {
 
 fn paused(condition: &str, since_minute: i64) -> Facts {
     let account = AccountTrouble {
+        account: None,
         condition: condition.into(),
         since: Timestamp(since_minute * MINUTE_MS),
         reason: "535 5.7.8 not accepted".into(),
         remedy: "make a new app password".into(),
     };
-    Facts { account: Some(account), ..Facts::default() }
+    Facts { accounts: vec![account], ..Facts::default() }
 }
 
 #[test]
@@ -94,21 +95,58 @@ fn an_upstream_that_is_out_of_reach_for_minutes_is_no_alert_and_for_half_an_hour
     );
 }
 
+fn day(account: Option<&str>, spent: u32, limit: Limit) -> Day {
+    Day { account: account.map(Into::into), spent, limit }
+}
+
+#[test]
+fn of_several_accounts_each_is_called_by_its_name_and_another_one_in_trouble_is_told_anew() {
+    let mut watch = watch();
+    let trouble = |name: &str| AccountTrouble {
+        account: Some(name.into()),
+        ..paused("paused-credentials", 0).accounts.remove(0)
+    };
+    let subjects = |alerts: Vec<Alert>| -> Vec<String> {
+        alerts.into_iter().map(|alert| alert.subject).collect()
+    };
+    let words =
+        |name: &str| format!("the account {name} is paused-credentials: 535 5.7.8 not accepted");
+    let mut facts = Facts { accounts: vec![trouble("shop")], ..Facts::default() };
+    let first = watch.look(Timestamp(MINUTE_MS), &facts);
+    assert_eq!(subjects(first), [format!("web01: {}", words("shop"))]);
+    facts.accounts.insert(0, trouble("main"));
+    let both = watch.look(Timestamp(2 * MINUTE_MS), &facts);
+    let remedy = both[0].remedy.clone();
+    let subject = format!("web01: {}; {}", words("main"), words("shop"));
+    assert_eq!((subjects(both), &*remedy), (vec![subject], "make a new app password"));
+    facts.accounts.clear();
+    facts.days = vec![
+        day(Some("main"), 10, 475.into()),
+        day(Some("shop"), 100, 100.into()),
+        day(Some("third"), 80, 100.into()),
+    ];
+    let budgets = subjects(watch.look(Timestamp(3 * MINUTE_MS), &facts));
+    assert_eq!(
+        budgets,
+        [
+            "web01: 100 of 100 recipients of this day of shop are spent",
+            "web01: 80 of 100 recipients of this day of third are spent",
+        ]
+    );
+}
+
 #[test]
 fn the_budget_is_told_at_eighty_and_at_ninety_five_hundredths() {
     let mut watch = watch();
-    let spent = |spent| Facts { spent, limit: 475.into(), ..Facts::default() };
+    let of =
+        |spent, limit: Limit| Facts { days: vec![day(None, spent, limit)], ..Facts::default() };
+    let spent = |spent| of(spent, 475.into());
     assert_eq!(told(&mut watch, 1, &spent(379)), []);
     assert_eq!(told(&mut watch, 2, &spent(380)), [(Kind::BudgetLow, State::Begins)]);
     assert_eq!(told(&mut watch, 3, &spent(451)), []);
     assert_eq!(told(&mut watch, 4, &spent(452)), [(Kind::BudgetNearlySpent, State::Begins)]);
-    assert_eq!(
-        told(&mut watch, 5, &Facts { spent: 9, ..Facts::default() }),
-        [],
-        "nothing may be spent, no alert"
-    );
-    let unlimited = Facts { spent: u32::MAX, limit: Limit::NONE, ..Facts::default() };
-    assert_eq!(told(&mut watch, 6, &unlimited), [], "no limit, no alert");
+    assert_eq!(told(&mut watch, 5, &of(9, Limit::of(0))), [], "nothing may be spent, no alert");
+    assert_eq!(told(&mut watch, 6, &of(u32::MAX, Limit::NONE)), [], "no limit, no alert");
 }
 
 #[test]
