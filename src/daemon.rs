@@ -175,7 +175,7 @@ impl Daemon {
         let (shutdown, services_stop) = (Shutdown::new(), Shutdown::new());
         let stage = page.as_ref().map(Page::stage).unwrap_or_default();
         let mishaps = listener.mishaps();
-        store.set_accounts(reload::accounts(&settings));
+        store.set_accounts(settings.routes());
         let mut pools = Pools::new(&settings, &store, &clock, &mishaps);
         // A queue that does not answer in time is asked again by the pools themselves.
         drop(tokio::time::timeout(RESTORE_PATIENCE, pools.restore()).await);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     message::envelope::Envelope,
-    queue::{QueueError, QueuedMessage, id::QueueId},
+    queue::{QueueError, QueuedMessage, id::QueueId, ruled::Ruled},
     smtp::address::Address,
 };
 
@@ -98,6 +98,7 @@ async fn resend(
     let envelope = sent_by_hand(reader.envelope(), to, hostname, sources.clock.wall());
     let mut draft = store.begin(Envelope { lane: message.record.lane, ..envelope })?;
     draft.resend(id);
+    draft.ruled(Ruled { route: message.record.route.clone(), ..Ruled::default() });
     copy(&mut reader, &mut draft).await?;
     let new = store.enqueue(draft).await?.id();
     let by = person(peer).await.unwrap_or_default();

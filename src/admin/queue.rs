@@ -26,6 +26,7 @@ use crate::{
         id::QueueId,
         incoming::IncomingMessage,
         only::Only,
+        ruled::Ruled,
         schedule::too_far,
         search::{self, Search},
         spool_file::MessageReader,
@@ -239,6 +240,7 @@ async fn redirect_while(
     let envelope = sent_by_hand(reader.envelope(), vec![to], hostname, now);
     // A rule may have given it another lane than the envelope says.
     let mut draft = store.begin(Envelope { lane: record.lane, ..envelope })?;
+    draft.ruled(Ruled { route: record.route.clone(), ..Ruled::default() });
     copy(&mut reader, &mut draft).await?;
     let redirected = store.enqueue(draft).await?.id();
     meanwhile().await;

@@ -22,7 +22,7 @@ use crate::{
     message::{aliases::Routes, identity::FromPolicy},
     queue::{kept::KEPT_BYTES_MAX, options::Fairness},
     settings::{
-        self, Settings, SettingsError,
+        self, FurtherAccount, Settings, SettingsError,
         host::{self, Machine},
     },
     text,
@@ -143,7 +143,35 @@ fn surroundings(settings: &Settings) -> Vec<String> {
              more conditions first, or remove one of the two."
         )
     });
-    warnings.iter().map(ToString::to_string).chain(unreached).collect()
+    let routes = listener.rules.unreached_routes().into_iter().map(|(name, earlier)| {
+        format!(
+            "the route {name} is never reached: {earlier} comes before it and takes all of its mail. Write the route with \
+             more conditions first, or remove one of the two."
+        )
+    });
+    let idle = settings.idle_accounts().map(|name| {
+        format!(
+            "no mail leaves by the account {name}: no [[route]] names it. Name it in accounts of one, or remove it."
+        )
+    });
+    let warnings = warnings.iter().map(ToString::to_string);
+    warnings.chain(unreached).chain(routes).chain(idle).collect()
+}
+
+/// The accounts beside the main one, a line each.
+fn further(settings: &Settings) -> Vec<String> {
+    let line = |one: &FurtherAccount| {
+        let delivery = &one.delivery;
+        let day = match delivery.recipients_per_day.recipients() {
+            None => "no limit of recipients".to_owned(),
+            Some(day) => {
+                format!("{day} recipients in any 24 hours, {} more left for you", one.owner_reserve)
+            }
+        };
+        let (name, host, port) = (&one.name, &delivery.host, delivery.port);
+        format!("{name}: {host}:{port} ({}), {}; {day}", tls(delivery.tls), login(delivery))
+    };
+    settings.accounts.iter().map(line).collect()
 }
 
 fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io::Result<()> {
@@ -182,6 +210,8 @@ fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io:
     labelled(out, "budget", &[budget, fairness(&queue.fairness)])?;
     check_listener::print(out, listener)?;
     labelled(out, "rules", &listener.rules.lines())?;
+    labelled(out, "accounts", &further(settings))?;
+    labelled(out, "routes", &listener.rules.route_lines())?;
     print_local(out, &listener.local)?;
     labelled(out, "recipients", &aliases.lines())?;
     print_people(out, settings)?;

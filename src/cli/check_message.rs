@@ -85,11 +85,17 @@ pub(super) fn run(
         size_bytes: sample.size_bytes,
         hour: arguments.hour.unwrap_or_else(|| quantities::hour(now)),
     };
-    let judgements = rules.explain(&facts);
+    let (judgements, routes) = (rules.explain(&facts), rules.explain_routes(&facts));
     if as_json {
-        return Ok(screen::json(out, &document(&facts, &judgements))?);
+        let mut document = document(&facts, &judgements);
+        if !routes.is_empty() {
+            document["route"] = json!(struck(&routes).map(|one| one.name));
+            document["routes"] = outcomes(&routes);
+        }
+        return Ok(screen::json(out, &document)?);
     }
     print(out, &facts, &judgements)?;
+    print_routes(out, &routes)?;
     Ok(())
 }
 
@@ -146,29 +152,43 @@ fn print(out: &mut dyn Screen, facts: &Facts<'_>, all: &[Judgement<'_>]) -> io::
     let octets = count(facts.size_bytes, "octet");
     let of = format!("from {sender} to {to}, {octets}, by {} at {} h", facts.client, facts.hour);
     labelled(out, "message", &[of])?;
-    let lines = all.iter().map(|one| match &one.outcome {
-        Outcome::Struck(effect) => format!("{} strikes: {}", one.name, effect.join(", ")),
-        Outcome::TooLate => format!("{} fits, but an earlier one strikes", one.name),
-        Outcome::Unfit(why) => format!("{} does not: {}", one.name, why.join("; ")),
-    });
-    labelled(out, "rules", &lines.collect::<Vec<_>>())?;
-    let struck = all.iter().find(|one| matches!(one.outcome, Outcome::Struck(_)));
-    match struck {
+    labelled(out, "rules", &lines(all))?;
+    match struck(all) {
         Some(rule) => writeln!(out, "\nThe rule {} strikes this message.", rule.name),
         None if all.is_empty() => writeln!(out, "\nThere are no rules."),
         None => writeln!(out, "\nNo rule strikes this message; it is taken as its network says."),
     }
 }
 
+/// What became of each, a line each.
+fn lines(all: &[Judgement<'_>]) -> Vec<String> {
+    let line = |one: &Judgement<'_>| match &one.outcome {
+        Outcome::Struck(effect) => format!("{} strikes: {}", one.name, effect.join(", ")),
+        Outcome::TooLate => format!("{} fits, but an earlier one strikes", one.name),
+        Outcome::Unfit(why) => format!("{} does not: {}", one.name, why.join("; ")),
+    };
+    all.iter().map(line).collect()
+}
+
+/// The one that counts.
+fn struck<'a, 'b>(all: &'a [Judgement<'b>]) -> Option<&'a Judgement<'b>> {
+    all.iter().find(|one| matches!(one.outcome, Outcome::Struck(_)))
+}
+
+/// Where there are routes, the one that it takes.
+fn print_routes(out: &mut dyn Screen, all: &[Judgement<'_>]) -> io::Result<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    labelled(out, "routes", &lines(all))?;
+    match struck(all) {
+        Some(route) => writeln!(out, "\nIt takes the route {}.", route.name),
+        None => writeln!(out, "\nIt takes no route, so it leaves by the account main."),
+    }
+}
+
 fn document(facts: &Facts<'_>, all: &[Judgement<'_>]) -> Value {
-    let rules = all.iter().map(|one| match &one.outcome {
-        Outcome::Struck(effect) => {
-            json!({ "name": one.name, "outcome": "struck", "effect": effect })
-        }
-        Outcome::TooLate => json!({ "name": one.name, "outcome": "too-late" }),
-        Outcome::Unfit(why) => json!({ "name": one.name, "outcome": "unfit", "why": why }),
-    });
-    let struck = all.iter().find(|one| matches!(one.outcome, Outcome::Struck(_)));
     json!({
         "client": facts.client,
         "login": facts.login,
@@ -177,7 +197,18 @@ fn document(facts: &Facts<'_>, all: &[Judgement<'_>]) -> Value {
         "recipients": facts.forward_paths,
         "size_bytes": facts.size_bytes,
         "hour": facts.hour,
-        "rule": struck.map(|one| one.name),
-        "rules": rules.collect::<Vec<_>>(),
+        "rule": struck(all).map(|one| one.name),
+        "rules": outcomes(all),
     })
+}
+
+fn outcomes(all: &[Judgement<'_>]) -> Value {
+    let outcome = |one: &Judgement<'_>| match &one.outcome {
+        Outcome::Struck(effect) => {
+            json!({ "name": one.name, "outcome": "struck", "effect": effect })
+        }
+        Outcome::TooLate => json!({ "name": one.name, "outcome": "too-late" }),
+        Outcome::Unfit(why) => json!({ "name": one.name, "outcome": "unfit", "why": why }),
+    };
+    all.iter().map(outcome).collect()
 }

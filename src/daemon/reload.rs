@@ -20,15 +20,11 @@ use crate::{
     },
     budget::AccountKey,
     clock::{Clock, Moment},
-    delivery::{self, PoolHandle},
+    delivery::PoolHandle,
     listener::{Listener, ListenerHandle, OpenError},
     live::Live,
-    message::envelope::Lane,
     notices,
-    queue::{
-        Queue,
-        routes::{Accounts, Known},
-    },
+    queue::Queue,
     settings::{ReloadError, Reloaded, Settings},
     telemetry::LogLevel,
 };
@@ -94,7 +90,7 @@ impl Parts {
                 pool.apply(delivery.clone());
             }
         }
-        self.store.set_accounts(accounts(&settings));
+        self.store.set_accounts(settings.routes());
         self.store.set_room(&settings.queue);
         self.store.set_fairness(settings.queue.fairness.clone());
         self.notices.set(settings.notices.clone());
@@ -106,7 +102,7 @@ impl Parts {
         let Facts { started, listening, local_socket, .. } = Facts::clone(&self.facts.get());
         self.facts.set(facts(&settings, started, listening, local_socket));
         self.log_level.configure(settings.telemetry.level);
-        if applied.iter().any(|key| key.starts_with("rule.")) {
+        if applied.iter().any(|key| key.starts_with("rule.") || key.starts_with("route.")) {
             warn_of_unreached(&settings);
         }
         self.settings.set(settings);
@@ -114,7 +110,7 @@ impl Parts {
     }
 }
 
-/// A rule that never strikes is a mistake that nobody sees: mail goes on as before.
+/// A rule or a route that never strikes, or an account that is never taken, is a mistake that nobody sees: mail goes on as before.
 pub(super) fn warn_of_unreached(settings: &Settings) {
     for (rule, earlier) in settings.listener.rules.unreached() {
         let remedy = "write the rule with more conditions first, or remove one of the two";
@@ -125,19 +121,19 @@ pub(super) fn warn_of_unreached(settings: &Settings) {
             "a rule is never reached: the earlier one takes all of its mail"
         );
     }
-}
-
-/// The accounts and routes as the queue knows them; none where there is only the main account, for whose mail there is
-/// nothing to decide.
-pub(super) fn accounts(settings: &Settings) -> Accounts {
-    if settings.accounts.is_empty() {
-        return Accounts::default();
+    for (route, earlier) in settings.listener.rules.unreached_routes() {
+        let remedy = "write the route with more conditions first, or remove one of the two";
+        tracing::warn!(
+            route,
+            earlier,
+            remedy,
+            "a route is never reached: the earlier one takes all of its mail"
+        );
     }
-    let known = |(name, delivery, _): (&str, &delivery::Options, u32)| {
-        let limit = delivery.claim_limits().limit_of(Lane::Normal);
-        (delivery.account, Known { name: name.to_owned(), limit })
-    };
-    Accounts { accounts: settings.all_accounts().map(known).collect(), ..Accounts::default() }
+    for account in settings.idle_accounts() {
+        let remedy = "name it in accounts of a [[route]], or remove it";
+        tracing::warn!(account, remedy, "an account has no mail: no route names it");
+    }
 }
 
 /// What does not change while the daemon runs, but by a changed configuration.

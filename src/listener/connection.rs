@@ -404,7 +404,8 @@ impl Connection<'_> {
         self.session.stored(answer);
     }
 
-    /// Looks which rule strikes a message that is here as a whole, and returns its name; or why it is not taken.
+    /// Looks which rule strikes a message that is here as a whole, and which route it takes, and returns the rule's name; or why
+    /// it is not taken.
     fn judge(
         &self,
         draft: &mut IncomingMessage,
@@ -417,8 +418,10 @@ impl Connection<'_> {
         let hour = quantities::hour(self.service.clock.wall());
         let hint = if hears_header { hint::of_header(&excerpt) } else { None };
         let facts = Facts::of(draft.envelope(), &excerpt, size_bytes, hour);
-        let Some(rule) = self.terms.options.rules.judge(&facts) else {
-            draft.ruled(Ruled { lane: hint, ..Ruled::default() });
+        let rules = &self.terms.options.rules;
+        let route = rules.route(&facts).map(|route| route.name.to_string());
+        let Some(rule) = rules.judge(&facts) else {
+            draft.ruled(Ruled { lane: hint, route, ..Ruled::default() });
             return Ok(None);
         };
         if let Some(text) = &rule.effect.refuse {
@@ -435,7 +438,7 @@ impl Connection<'_> {
             lane: lane.or(hint),
             hold,
             storm: rule.effect.storm,
-            route: None,
+            route,
         });
         Ok(Some(Arc::clone(&rule.name)))
     }

@@ -44,7 +44,6 @@ pub(crate) struct Route {
 }
 
 /// When another account takes the mail of one.
-#[cfg_attr(not(test), expect(dead_code, reason = "no key of relay.toml names a route yet"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum FailOver {
     /// Never: the mail waits for its account.

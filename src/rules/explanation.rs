@@ -31,8 +31,17 @@ pub(crate) enum Outcome {
 impl Rules {
     /// What became of each rule.
     pub(crate) fn explain(&self, facts: &Facts<'_>) -> Vec<Judgement<'_>> {
+        self.explained(&self.rules, facts)
+    }
+
+    /// The same of the routes.
+    pub(crate) fn explain_routes(&self, facts: &Facts<'_>) -> Vec<Judgement<'_>> {
+        self.explained(&self.routes, facts)
+    }
+
+    fn explained<'a>(&self, rules: &'a [Rule], facts: &Facts<'_>) -> Vec<Judgement<'a>> {
         let mut struck = false;
-        let judged = self.rules.iter().map(|rule| {
+        let judged = rules.iter().map(|rule| {
             let unfit = rule.matchers.iter().filter(|one| !one.fits(facts, &self.local_domains));
             let unfit: Vec<String> = unfit.map(|matcher| matcher.misfit(facts)).collect();
             let outcome = match (unfit.is_empty(), struck) {
@@ -52,13 +61,20 @@ impl Rules {
     pub(crate) fn lines(&self) -> Vec<String> {
         self.rules.iter().map(Rule::line).collect()
     }
+
+    /// Each route in a line, for a person.
+    pub(crate) fn route_lines(&self) -> Vec<String> {
+        self.routes.iter().map(Rule::line).collect()
+    }
 }
 
 impl Rule {
     /// `raid: sender = "@nas.example.org", subject = "/failed/": lane urgent`.
     fn line(&self) -> String {
         let matchers: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
-        format!("{}: {}: {}", self.name, matchers.join(", "), self.effect.words().join(", "))
+        // Only a route may be for all mail.
+        let of = if matchers.is_empty() { "all mail".to_owned() } else { matchers.join(", ") };
+        format!("{}: {of}: {}", self.name, self.effect.words().join(", "))
     }
 }
 
@@ -75,7 +91,9 @@ impl Effect {
         });
         let hold = self.hold.then(|| "held for a person".to_owned());
         let refuse = self.refuse.as_ref().map(|text| format!("refused with \"{text}\""));
-        [lane, limit, storm, hold, refuse].into_iter().flatten().collect()
+        let accounts =
+            (!self.accounts.is_empty()).then(|| format!("by {}", self.accounts.join(", or ")));
+        [lane, limit, storm, hold, refuse, accounts].into_iter().flatten().collect()
     }
 }
 

@@ -19,7 +19,9 @@ pub(crate) use self::{
     matching::{HeaderTest, Hours, Matcher, Sender, Size, Words},
     pattern::Pattern,
     recollection::Kept,
-    ruleset::{Effect, NAME_LENGTH_MAX, PATTERNS_MAX, REFUSAL_LENGTH_MAX, RULES_MAX, Rule},
+    ruleset::{
+        Effect, NAME_LENGTH_MAX, PATTERNS_MAX, REFUSAL_LENGTH_MAX, ROUTES_MAX, RULES_MAX, Rule,
+    },
 };
 // Nobody outside can name it; tests leave it empty in the options of the listener.
 pub use self::ruleset::Rules;

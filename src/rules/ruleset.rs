@@ -10,6 +10,8 @@ use crate::{
     message::{envelope::Lane, excerpt::Wanted},
 };
 
+/// Routes of one configuration: each message is tried against them as well.
+pub(crate) const ROUTES_MAX: usize = 64;
 /// Octets of a name: it stands in logs and lists, and with each message.
 pub(crate) const NAME_LENGTH_MAX: usize = 64;
 /// Rules of one configuration: each message is tried against each of them.
@@ -43,12 +45,15 @@ pub(crate) struct Effect {
     pub(crate) hold: bool,
     /// It is not taken, and its client hears this.
     pub(crate) refuse: Option<Arc<str>>,
+    /// Only of a route: it leaves by the first of these accounts, for which the others stand in.
+    pub(crate) accounts: Vec<Arc<str>>,
 }
 
-/// All rules of a configuration, in their order.
+/// All rules of a configuration, in their order, and its routes, which are judged beside them and in the same way.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub(super) rules: Vec<Rule>,
+    pub(super) routes: Vec<Rule>,
     /// The names of this host: `root` is `root@` each of them.
     pub(super) local_domains: Vec<String>,
     wanted: Arc<Wanted>,
@@ -63,15 +68,26 @@ impl Rules {
 
     /// These rules, on a host with these names.
     pub(crate) fn new(rules: Vec<Rule>, local_domains: &[String]) -> Self {
-        let mut wanted = Wanted::default();
-        let matchers = rules.iter().flat_map(|rule| &rule.matchers);
-        matchers.flat_map(Matcher::fields).for_each(|name| wanted.add(name));
-        Self { rules, local_domains: local_domains.to_vec(), wanted: Arc::new(wanted) }
+        let empty = Self { local_domains: local_domains.to_vec(), ..Self::default() };
+        empty.with(rules, Vec::new())
     }
 
-    /// Whether there is none, so that nothing is to be looked at.
+    /// The same with these routes.
+    pub(crate) fn with_routes(self, routes: Vec<Rule>) -> Self {
+        let rules = self.rules.clone();
+        self.with(rules, routes)
+    }
+
+    fn with(self, rules: Vec<Rule>, routes: Vec<Rule>) -> Self {
+        let mut wanted = Wanted::default();
+        let matchers = rules.iter().chain(&routes).flat_map(|rule| &rule.matchers);
+        matchers.flat_map(Matcher::fields).for_each(|name| wanted.add(name));
+        Self { rules, routes, wanted: Arc::new(wanted), ..self }
+    }
+
+    /// Whether there is none, and no route, so that nothing is to be looked at.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && self.routes.is_empty()
     }
 
     /// The fields that they look at.
@@ -84,6 +100,11 @@ impl Rules {
         self.rules.iter().find(|rule| rule.fits(facts, &self.local_domains))
     }
 
+    /// The route that it takes; without one it leaves by the main account.
+    pub(crate) fn route(&self, facts: &Facts<'_>) -> Option<&Rule> {
+        self.routes.iter().find(|route| route.fits(facts, &self.local_domains))
+    }
+
     /// The rule with this name: what it says now of mail that it struck before.
     pub(crate) fn of_name(&self, name: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| &*rule.name == name)
@@ -91,18 +112,27 @@ impl Rules {
 
     /// Rules that never strike, each with the earlier one that takes all of its mail, as far as the same conditions tell.
     pub(crate) fn unreached(&self) -> Vec<(&str, &str)> {
-        let takes_all = |earlier: &Rule, later: &Rule| {
-            earlier.matchers.iter().all(|matcher| later.matchers.contains(matcher))
-        };
-        let mut found = Vec::new();
-        for (position, later) in self.rules.iter().enumerate() {
-            let before = &self.rules[..position];
-            if let Some(earlier) = before.iter().find(|earlier| takes_all(earlier, later)) {
-                found.push((&*later.name, &*earlier.name));
-            }
-        }
-        found
+        unreached(&self.rules)
     }
+
+    /// The same of routes.
+    pub(crate) fn unreached_routes(&self) -> Vec<(&str, &str)> {
+        unreached(&self.routes)
+    }
+}
+
+fn unreached(rules: &[Rule]) -> Vec<(&str, &str)> {
+    let takes_all = |earlier: &Rule, later: &Rule| {
+        earlier.matchers.iter().all(|matcher| later.matchers.contains(matcher))
+    };
+    let mut found = Vec::new();
+    for (position, later) in rules.iter().enumerate() {
+        let before = &rules[..position];
+        if let Some(earlier) = before.iter().find(|earlier| takes_all(earlier, later)) {
+            found.push((&*later.name, &*earlier.name));
+        }
+    }
+    found
 }
 
 impl Rule {

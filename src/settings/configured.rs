@@ -121,6 +121,7 @@ mod tests {
                     [[alert.target]]\nname = \"one\"\ncommand = [\"true\"]\n\n\
                     [[listener.network]]\nnetworks = [\"192.168.1.9\"]\n\n\
                     [[account]]\nname = \"second\"\nauth = \"none\"\n\n\
+                    [[route]]\nname = \"all\"\naccounts = [\"main\"]\n\n\
                     [[rule]]\nname = \"night\"\nmatch = { hour = [\"22-6\"] }\nhold = true\n";
         let settings = crate::settings::judge(Path::new("/x/relay.toml"), text.into()).unwrap();
         let configured = settings.configured().settings;

@@ -32,10 +32,12 @@ pub(super) const SENDER: &str = "identity.sender";
 pub(super) const TARGET: &str = "alert.target";
 /// ... this one, which stands in no other section ...
 pub(super) const RULE: &str = "rule";
-/// ... and this one.
+/// ... as do this one ...
 pub(super) const ACCOUNT: &str = "account";
+/// ... and this one.
+pub(super) const ROUTE: &str = "route";
 /// All of them.
-pub(super) const REPEATED: [&str; 5] = [NETWORK, SENDER, TARGET, RULE, ACCOUNT];
+pub(super) const REPEATED: [&str; 6] = [NETWORK, SENDER, TARGET, RULE, ACCOUNT, ROUTE];
 
 /// A section and its keys.
 pub(super) type Section = (&'static str, &'static [&'static str]);

@@ -14,8 +14,8 @@ use super::{
     admin::Admin,
     alert::{Alert, Target},
     document::{
-        ACCOUNT, Document, NETWORK, REPEATED, RULE, SENDER, Section, TARGET, header, without,
-        without_number,
+        ACCOUNT, Document, NETWORK, REPEATED, ROUTE, RULE, SENDER, Section, TARGET, header,
+        without, without_number,
     },
     identity::{Identity, Sender},
     listener::Listener,
@@ -23,6 +23,7 @@ use super::{
     notify::{Doctor, Log, Notices, WeeklyReport},
     problem::{Place, Problem},
     report::{VARIABLE_PREFIX, Variables, variable},
+    routes::{Route, Routes},
     rules::{self, Rule, Rules},
     shown,
     storage::{Budget, Queue, Sendmail},
@@ -44,6 +45,7 @@ pub(super) struct Sections {
     pub(super) rule: Rules,
     pub(super) identity: Identity,
     pub(super) account: Accounts,
+    pub(super) route: Routes,
     pub(super) storm: Storm,
     pub(super) notices: Notices,
     pub(super) alert: Alert,
@@ -102,12 +104,12 @@ macro_rules! all_sections {
     };
 }
 all_sections!(
-    upstream, listener, sendmail, queue, budget, rule, identity, account, storm, notices, alert,
-    doctor, report, admin, log
+    upstream, listener, sendmail, queue, budget, rule, identity, account, route, storm, notices,
+    alert, doctor, report, admin, log
 );
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 18] {
+pub(super) fn sections() -> [Section; 19] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -119,6 +121,7 @@ pub(super) fn sections() -> [Section; 18] {
         ("identity", without_sections(field_names::<Identity>())),
         (SENDER, field_names::<Sender>()),
         (ACCOUNT, field_names::<Account>()),
+        (ROUTE, field_names::<Route>()),
         ("storm", field_names::<Storm>()),
         ("notices", field_names::<Notices>()),
         ("alert", without_sections(field_names::<Alert>())),
@@ -233,7 +236,9 @@ fn file_problem(document: &Document, error: &toml::de::Error) -> Problem {
     let section = document.section_at(span.start);
     let (what, remedy) = match section {
         Some(section) if is_at(section, name) => unknown_key(section, name),
-        Some(section) if is_at(section, &format!("match.{name}")) => unknown_condition(name),
+        Some(section) if is_at(section, &format!("match.{name}")) => {
+            unknown_condition(section, name)
+        }
         _ => unknown_section(name),
     };
     Problem { place: document.place_of_unknown(span), what, remedy: Some(remedy) }
@@ -284,13 +289,13 @@ fn unknown_key(section: &str, name: &str) -> (String, String) {
     (format!("there is no key `{name}` in {}", header(section)), remedy)
 }
 
-fn unknown_condition(name: &str) -> (String, String) {
+fn unknown_condition(section: &str, name: &str) -> (String, String) {
     let known = rules::conditions();
     let remedy = match text::nearest(name, known.iter().copied()) {
         Some(near) => format!("Did you mean `{near}`?"),
-        None => format!("A rule can ask for {}.", known.join(", ")),
+        None => format!("It can ask for {}.", known.join(", ")),
     };
-    (format!("a match of [[rule]] cannot ask for `{name}`"), remedy)
+    (format!("a match of {} cannot ask for `{name}`", header(section)), remedy)
 }
 
 /// What is wrong with one variable, tried alone.

@@ -18,6 +18,7 @@ mod notify;
 pub(crate) mod problem;
 mod reload;
 mod report;
+mod routes;
 mod rules;
 mod shown;
 pub(crate) mod special_networks;
@@ -30,6 +31,7 @@ mod value;
 pub(crate) mod volume;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -48,7 +50,10 @@ use self::{
 use crate::{
     admin as desk,
     budget::{AccountKey, MAIN},
-    delivery, listener as door, notices, queue,
+    delivery, listener as door,
+    message::envelope::Lane,
+    notices,
+    queue::{self, routes as ways, way::RouteKey},
     smtp::address::Address,
     telemetry, trust,
 };
@@ -98,6 +103,10 @@ pub struct Settings {
     pub delivery: delivery::Options,
     /// The accounts beside that one.
     pub(crate) accounts: Vec<FurtherAccount>,
+    /// The routes of mail to them.
+    ways: BTreeMap<RouteKey, ways::Route>,
+    /// How long an account has to be paused before another stands in for it.
+    fail_over_after: Duration,
     account: Account,
     /// As written, for a comparison with a changed configuration.
     sections: Sections,
@@ -220,12 +229,12 @@ fn check(
     let recipients =
         sections.identity.recipients((&hostname, host), admin.as_ref(), &mailboxes, report);
     let mut listener = sections.listener.check(provider.profile(), &hostname, &recipients, report);
-    listener.rules = sections.rule.check(&recipients.local().domains, report);
+    let rules = sections.rule.check(&recipients.local().domains, report);
     listener.local = sections.sendmail.check(report);
     listener::check_against_upstream(&listener, provider, report);
     sections.queue.check(listener.session.max_message_bytes, report);
     let allowance = sections.budget.check((provider, &upstream.host), report);
-    let fairness = sections.budget.fairness(&listener.rules, report);
+    let fairness = sections.budget.fairness(&rules, report);
     let identity = sections.identity.check(mailbox, &hostname, report);
     let readers = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
     let day = (allowance.day(), recipients.local().redirect_all.is_some());
@@ -245,6 +254,9 @@ fn check(
         recipients,
     };
     let accounts = sections.account.check(&sections.queue, &delivery, &shared, report);
+    let (routes, ways) = sections.route.check(&accounts, report);
+    let ways = routes.iter().map(|route| RouteKey::of(&route.name)).zip(ways).collect();
+    listener.rules = Arc::new(rules.with_routes(routes));
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
@@ -255,11 +267,13 @@ fn check(
         log_output: sections.log.output,
         history_lifetime: sections.queue.history_lifetime,
         dead_letter_lifetime: sections.queue.dead_letter_lifetime,
+        fail_over_after: sections.queue.fail_over_after,
         notices,
         doctor: sections.doctor.enabled,
         report: sections.report.check(readers, report),
         owner_reserve: allowance.owner_reserve,
         accounts,
+        ways,
         account: complete,
         written: effective::written(&written.clone().provided(), report),
         sections: written,
@@ -276,6 +290,31 @@ impl Settings {
             .iter()
             .map(|account| (account.name.as_str(), &account.delivery, account.owner_reserve));
         [(MAIN, &self.delivery, self.owner_reserve)].into_iter().chain(others)
+    }
+
+    /// The accounts by which mail leaves, and its routes to them, for the queue; none where there is only the main account, for
+    /// whose mail there is nothing to decide.
+    pub(crate) fn routes(&self) -> ways::Accounts {
+        if self.accounts.is_empty() {
+            return ways::Accounts::default();
+        }
+        let known = |(name, delivery, _): (&str, &delivery::Options, u32)| {
+            let limit = delivery.claim_limits().limit_of(Lane::Normal);
+            (delivery.account, ways::Known { name: name.to_owned(), limit })
+        };
+        ways::Accounts {
+            accounts: self.all_accounts().map(known).collect(),
+            routes: self.ways.clone(),
+            fail_over_after: self.fail_over_after,
+        }
+    }
+
+    /// Accounts by which no mail leaves, because no route names them.
+    pub(crate) fn idle_accounts(&self) -> impl Iterator<Item = &str> {
+        let is_named = |one: &&FurtherAccount| {
+            self.ways.values().any(|route| route.accounts.contains(&one.delivery.account))
+        };
+        self.accounts.iter().filter(move |one| !is_named(one)).map(|one| one.name.as_str())
     }
 
     /// Whether there is an account to relay through; commands that send nothing can do without, and so can the

@@ -73,7 +73,7 @@ pub(super) struct Match {
 
 impl Match {
     /// The cheap ones first; of those with an empty list none is asked for.
-    fn matchers(&self) -> Vec<Matcher> {
+    pub(super) fn matchers(&self) -> Vec<Matcher> {
         fn some<T: Clone>(values: &[T], matcher: fn(Vec<T>) -> Matcher) -> Option<Matcher> {
             (!values.is_empty()).then(|| matcher(values.to_vec()))
         }
@@ -102,6 +102,9 @@ pub(super) fn conditions() -> &'static [&'static str] {
 impl Value for Match {
     fn shown(&self) -> Shown {
         let matchers: Vec<String> = self.matchers().iter().map(ToString::to_string).collect();
+        if matchers.is_empty() {
+            return Shown::Nothing;
+        }
         Shown::Text(format!("{{ {} }}", matchers.join(", ")))
     }
 }
@@ -115,18 +118,7 @@ impl<'de> Deserialize<'de> for Rules {
 /// A list of sections stands in the place of a section of its own. A running daemon takes all of it.
 impl Keys for Rules {
     fn changed(&self, other: &Self) -> Vec<&'static str> {
-        let (own, others) = (&self.0, &other.0);
-        let names = value::field_names::<Rule>();
-        let changed: Vec<&str> =
-            own.iter().zip(others).flat_map(|(rule, other)| rule.changed(other)).collect();
-        let is_changed = |name: &&&str| match **name {
-            // A rule more or less, or in another place.
-            "name" => own.len() != others.len() || changed.contains(&"name"),
-            // The macro knows fields by the names they have here.
-            "match" => changed.contains(&"conditions"),
-            name => changed.contains(&name),
-        };
-        names.iter().filter(is_changed).copied().collect()
+        changed_of(&self.0, &other.0)
     }
 
     fn keep(&mut self, _: &str, _: &Self) {}
@@ -136,14 +128,28 @@ impl Keys for Rules {
     }
 }
 
+/// The keys whose values are others than before in any section with conditions of a list.
+pub(super) fn changed_of<'de, T: Keys + Deserialize<'de>>(
+    own: &[T],
+    others: &[T],
+) -> Vec<&'static str> {
+    let changed: Vec<&str> =
+        own.iter().zip(others).flat_map(|(one, other)| one.changed(other)).collect();
+    let is_changed = |name: &&&str| match **name {
+        // One more or less, or in another place.
+        "name" => own.len() != others.len() || changed.contains(&"name"),
+        // The macro knows fields by the names they have here.
+        "match" => changed.contains(&"conditions"),
+        name => changed.contains(&name),
+    };
+    value::field_names::<T>().iter().filter(is_changed).copied().collect()
+}
+
 impl Rules {
     /// The rules on a host with these names.
-    pub(super) fn check(
-        &self,
-        local_domains: &[String],
-        report: &mut Report<'_>,
-    ) -> Arc<rules::Rules> {
+    pub(super) fn check(&self, local_domains: &[String], report: &mut Report<'_>) -> rules::Rules {
         let mut checked: Vec<rules::Rule> = Vec::new();
+        let names: Vec<Option<&str>> = self.0.iter().map(|one| one.name.as_deref()).collect();
         let mut patterns = 0;
         for (index, section) in self.0.iter().enumerate() {
             let place = numbered(RULE, index);
@@ -155,42 +161,14 @@ impl Rules {
                 break;
             }
             let effect = section.effect(&place, report);
-            let name = section.name(&place, &checked, report);
+            let name = name(&names, (RULE, index), report);
             checked.extend(name.map(|name| rules::Rule { name, matchers, effect }));
         }
-        Arc::new(rules::Rules::new(checked, local_domains))
+        rules::Rules::new(checked, local_domains)
     }
 }
 
 impl Rule {
-    fn name(
-        &self,
-        place: &str,
-        others: &[rules::Rule],
-        report: &mut Report<'_>,
-    ) -> Option<Arc<str>> {
-        let Some(name) = self.name.as_deref() else {
-            let remedy = "Write for example name = \"raid\": logs and lists call it so.";
-            report.add_lack(place, "name", "the rule has no name", remedy);
-            return None;
-        };
-        if !text::is_plain_name(name, NAME_LENGTH_MAX) {
-            let what = format!(
-                "{} is not a name of at most {NAME_LENGTH_MAX} letters (a to z), digits and -",
-                value::shown(name)
-            );
-            report.add(place, "name", what, "Write for example \"raid\".");
-            return None;
-        }
-        if let Some(earlier) = others.iter().position(|other| &*other.name == name) {
-            let whereabouts = report.whereabouts(&numbered(RULE, earlier), "name");
-            let what = format!("another rule is called {name}, in {whereabouts}");
-            report.add(place, "name", what, "Choose another name.");
-            return None;
-        }
-        Some(name.into())
-    }
-
     fn matchers(&self, place: &str, report: &mut Report<'_>) -> Vec<Matcher> {
         let matchers = self.conditions.matchers();
         if matchers.is_empty() {
@@ -209,6 +187,7 @@ impl Rule {
             storm: self.storm,
             hold: self.hold,
             refuse: self.refusal(place, report),
+            accounts: Vec::new(),
         };
         if effect == Effect::default() {
             let what = "nothing follows from the rule";
@@ -237,6 +216,36 @@ impl Rule {
         }
         Some(words.into())
     }
+}
+
+/// The name of the rule, or of the route, with this number, unlike those before it.
+pub(super) fn name(
+    names: &[Option<&str>],
+    (kind, index): (&str, usize),
+    report: &mut Report<'_>,
+) -> Option<Arc<str>> {
+    let place = numbered(kind, index);
+    let Some(name) = names.get(index).copied().flatten() else {
+        let remedy = "Write for example name = \"raid\": logs and lists call it so.";
+        report.add_lack(&place, "name", format!("the {kind} has no name"), remedy);
+        return None;
+    };
+    if !text::is_plain_name(name, NAME_LENGTH_MAX) {
+        let what = format!(
+            "{} is not a name of at most {NAME_LENGTH_MAX} letters (a to z), digits and -",
+            value::shown(name)
+        );
+        report.add(&place, "name", what, "Write for example \"raid\".");
+        return None;
+    }
+    let earlier = names.iter().position(|one| *one == Some(name)).filter(|one| *one < index);
+    if let Some(earlier) = earlier {
+        let whereabouts = report.whereabouts(&numbered(kind, earlier), "name");
+        let what = format!("another {kind} is called {name}, in {whereabouts}");
+        report.add(&place, "name", what, "Choose another name.");
+        return None;
+    }
+    Some(name.into())
 }
 
 /// The name of an account, as it is written.

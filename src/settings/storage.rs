@@ -27,6 +27,7 @@ use crate::{
     sendmail::configured,
 };
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 /// 10,000 a day is the most that any Gmail account may send, also by the relay service (docs/gmail.md section 2).
@@ -55,6 +56,7 @@ section! {
         max_bytes: u64 = usual().max_bytes, "size";
         min_free_bytes: u64 = usual().min_free_bytes, "size";
         pub(super) uncertain: Uncertain = Uncertain::ResendOnce, "text";
+        pub(super) fail_over_after: Duration = MINUTE, "text";
     }
 }
 
@@ -90,7 +92,7 @@ impl Queue {
                 "Raise it, or lower listener.max_message_bytes.",
             );
         }
-        let tried = Duration::from_secs(60)..=90 * DAY;
+        let tried = MINUTE..=90 * DAY;
         self.lifetime = in_range!(report.within, section, self.lifetime, tried);
         self.history_lifetime =
             in_range!(report.within, section, self.history_lifetime, kept.clone());
@@ -103,6 +105,8 @@ impl Queue {
             let what = "it is longer than history_lifetime, and what the history has forgotten cannot be sent again";
             report.add(section, "keep_relayed", what, "Shorten it, or lengthen history_lifetime.");
         }
+        let out = Duration::from_secs(1)..=DAY;
+        self.fail_over_after = in_range!(report.within, section, self.fail_over_after, out);
         self.min_free_bytes = in_range!(report.within, section, self.min_free_bytes, bytes);
     }
 

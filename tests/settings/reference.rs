@@ -51,7 +51,7 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
     expected.sort_unstable();
     assert_eq!(documented, expected);
 
-    // The accounts, the networks of a section, a rule and a target have no default; everything else must say what an absent
+    // The accounts, the networks of a section, a rule, a route and a target have no default; everything else must say what an absent
     // key means.
     let least = "[upstream]\nusername = \"you@gmail.com\"\npassword_file = \"/etc/pillarbox/password\"\n\
                  [[listener.network]]\nnetworks = [\"192.168.1.0/24\"]\n\
@@ -60,6 +60,8 @@ fn the_annotated_relay_toml_documents_every_key_with_its_true_default() {
                  [[identity.sender]]\nmatch = \"www-data\"\nfrom = \"you@gmail.com\"\n\
                  [[account]]\nname = \"newsletter\"\nusername = \"newsletter@example.org\"\n\
                  password_file = \"/etc/pillarbox/newsletter-password\"\n\
+                 [[route]]\nname = \"newsletters\"\naccounts = [\"newsletter\"]\n\
+                 match = { header = [\"list\", \"bulk\"] }\n\
                  [[alert.target]]\nname = \"phone\"\nwebhook_file = \"/etc/pillarbox/webhook\"\n";
     let (written, absent) = (load_text(&text).unwrap(), load_text(least).unwrap());
     assert_eq!(without_source(&written), without_source(&absent));
@@ -103,7 +105,7 @@ fn the_annotated_relay_toml_says_the_ranges_that_are_checked() {
         }
         comment.clear();
     }
-    assert_eq!(ranges, 34, "every key with a range says it");
+    assert_eq!(ranges, 35, "every key with a range says it");
 }
 
 /// "1min to 90d" or "0 (none) to 100" in a comment: two numbers, each with the unit that makes it a value; sizes are in

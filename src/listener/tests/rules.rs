@@ -74,6 +74,46 @@ async fn the_lane_of_a_rule_goes_before_that_of_the_network() {
 }
 
 #[tokio::test]
+async fn mail_takes_the_first_route_that_fits_whether_a_rule_strikes_it_or_not() {
+    let by = |name: &str| Effect { accounts: vec![name.into()], ..Effect::default() };
+    let routes = vec![
+        rule("lists", Matcher::Header(vec![HeaderTest::List]), by("newsletter")),
+        rule("shop", subject("order"), by("shop")),
+        rule("late", subject("order"), by("main")),
+    ];
+    let raid = || vec![rule("raid", subject("raid"), lane(Lane::Urgent))];
+    for (header, struck, route) in [
+        ("Subject: order\r\nList-Id: <x>", None, Some("lists")),
+        ("Subject: an order of the raid", Some("raid"), Some("shop")),
+        ("Subject: raid", Some("raid"), None),
+        ("Subject: well", None, None),
+    ] {
+        let rules = Arc::new(Rules::new(raid(), &[]).with_routes(routes.clone()));
+        let door = Door::open(Options { rules, ..options() });
+        let mut client = door.greeted().await;
+        client.start_message().await;
+        client.say(&format!("{header}\r\n\r\n."), "250 2.0.0").await;
+        let record = only_record(&door).await;
+        assert_eq!((record.rule.as_deref(), record.route.as_deref()), (struck, route), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_without_conditions_takes_all_mail_also_where_there_is_no_rule() {
+    let all = Rule {
+        name: "all".into(),
+        matchers: Vec::new(),
+        effect: Effect { accounts: vec!["shop".into()], ..Effect::default() },
+    };
+    let rules = Arc::new(Rules::new(Vec::new(), &[]).with_routes(vec![all]));
+    let door = Door::open(Options { rules, ..options() });
+    let mut client = door.greeted().await;
+    client.start_message().await;
+    client.say("Subject: x\r\n\r\n.", "250 2.0.0").await;
+    assert_eq!(only_record(&door).await.route.as_deref(), Some("all"));
+}
+
+#[tokio::test]
 async fn what_a_rule_holds_is_taken_and_waits_for_a_person() {
     let sender = SenderPattern::Domain("client.test".into());
     let hold = Effect { hold: true, ..Effect::default() };

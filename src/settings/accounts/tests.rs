@@ -7,6 +7,7 @@ use crate::{
     budget::Limit,
     delivery::{PasswordSource, oauth::Grant, provider::Provider},
     message::identity::FromPolicy,
+    queue::{routes::FailOver, way::RouteKey},
     settings::{Settings, judge},
 };
 
@@ -134,4 +135,73 @@ fn a_changed_limit_is_taken_at_once_and_another_account_waits_for_a_restart() {
     let of_accounts: Vec<_> =
         shown.iter().filter(|one| one.section.starts_with("account")).collect();
     assert!(of_accounts.iter().all(|one| one.section == "account[0]" && one.waits_for_restart));
+}
+
+const SHOP: &str = "[[account]]\nname = \"shop\"\nusername = \"shop@gmail.com\"\npassword_file = \"shop\"\n\
+                    recipients_per_day = 200\nurgent_reserve = 10\n";
+
+#[test]
+fn the_queue_is_told_every_account_with_what_unreserved_mail_may_have_and_every_route() {
+    let all = settings(&format!(
+        "[queue]\nfail_over_after = \"5min\"\n{SHOP}\
+         [[route]]\nname = \"orders\"\nmatch = {{ sender = \"@shop.example.org\" }}\n\
+         accounts = [\"shop\", \"main\"]\nfail_over = \"both\"\n\
+         [[route]]\nname = \"rest\"\naccounts = [\"main\"]\n"
+    ));
+    let told = all.routes();
+    let shop = AccountKey::of("shop");
+    let known = |key| {
+        let known: &crate::queue::routes::Known = &told.accounts[&key];
+        (known.name.as_str(), known.limit)
+    };
+    assert_eq!(known(AccountKey::MAIN), ("main", Limit::from(500 - 25 - 5)));
+    assert_eq!(known(shop), ("shop", Limit::from(200 - 25 - 2 - 10)));
+    let orders = &told.routes[&RouteKey::of("orders")];
+    assert_eq!(orders.accounts, [shop, AccountKey::MAIN]);
+    assert_eq!(orders.fail_over, FailOver::Both);
+    let rest = &told.routes[&RouteKey::of("rest")];
+    assert_eq!(
+        (rest.accounts.as_slice(), rest.fail_over),
+        (&[AccountKey::MAIN][..], FailOver::Never)
+    );
+    assert_eq!(told.fail_over_after.as_secs(), 300);
+    assert_eq!(all.idle_accounts().count(), 0);
+}
+
+#[test]
+fn without_a_further_account_the_queue_is_told_of_none() {
+    let told = settings("[[route]]\nname = \"all\"\naccounts = [\"main\"]\n").routes();
+    assert!(told.accounts.is_empty() && told.routes.is_empty());
+}
+
+#[test]
+fn an_account_that_no_route_names_and_a_route_behind_one_for_all_mail_are_found() {
+    let all = settings(&format!(
+        "{SHOP}[[route]]\nname = \"all\"\naccounts = [\"main\"]\n\
+         [[route]]\nname = \"late\"\nmatch = {{ size = \">1\" }}\naccounts = [\"main\"]\n"
+    ));
+    assert_eq!(all.idle_accounts().collect::<Vec<_>>(), ["shop"]);
+    assert_eq!(all.listener.rules.unreached_routes(), [("late", "all")]);
+}
+
+#[test]
+fn a_route_to_an_account_that_waits_for_a_restart_waits_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("relay.toml");
+    let surroundings = Surroundings::of_this_process();
+    let load = |text: &str| {
+        std::fs::write(&file, format!("{MAIN_ACCOUNT}{text}")).unwrap();
+        crate::settings::load_in(Some(&file), &surroundings).unwrap()
+    };
+    let running = load("");
+    let route = |to: &str| format!("[[route]]\nname = \"all\"\naccounts = [\"{to}\"]\n");
+    load(&format!("{SHOP}{}", route("shop")));
+    let refused = running.reloaded(Some(&file), &surroundings).unwrap_err().to_string();
+    assert!(refused.contains("not without its changes of account.name"), "{refused}");
+
+    let running = load(SHOP);
+    load(&format!("{SHOP}{}", route("shop")));
+    let taken = running.reloaded(Some(&file), &surroundings).unwrap();
+    assert_eq!(taken.applied, ["route.name"]);
+    assert_eq!(taken.settings.routes().routes.len(), 1);
 }
