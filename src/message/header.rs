@@ -229,8 +229,9 @@ impl<'a> Field<'a> {
             (true, _, _) => {}
             (false, None, None) => bytes.extend_from_slice(self.original),
             (false, _, _) => {
-                bytes.extend_from_slice(self.new_name.map_or(self.name, str::as_bytes));
-                if !self.name.is_empty() {
+                let name = self.new_name.map_or(self.name, str::as_bytes);
+                bytes.extend_from_slice(name);
+                if !name.is_empty() {
                     bytes.push(b':');
                 }
                 bytes.extend_from_slice(self.value());

@@ -45,6 +45,22 @@ pub(crate) fn read_list(text: &str) -> Option<Vec<Mailbox<'_>>> {
     (!mailboxes.is_empty()).then_some(mailboxes)
 }
 
+/// Reads a list that may have groups (RFC 5322 section 3.4), whose members count like all others; an empty list is one as well.
+#[must_use]
+pub(crate) fn read_members(text: &str) -> Option<Vec<Mailbox<'_>>> {
+    let mut mailboxes = Vec::new();
+    for range in members(text)? {
+        if text[range.clone()].trim().is_empty() {
+            continue;
+        }
+        if mailboxes.len() == MAILBOXES_MAX {
+            return None;
+        }
+        mailboxes.push(read_one(text, range)?);
+    }
+    Some(mailboxes)
+}
+
 /// An address that stands somewhere in a text that is not a list of mailboxes.
 #[must_use]
 pub(crate) fn rescued_address(text: &str) -> Option<Address> {
@@ -143,6 +159,36 @@ fn elements(text: &str) -> Option<Vec<Range<usize>>> {
     }
     found.push(start..text.len());
     (!nesting.is_open()).then_some(found)
+}
+
+/// Splits at the commas of the list and of its groups, whose names are nobody's; `None` for what does not match.
+fn members(text: &str) -> Option<Vec<Range<usize>>> {
+    let (mut found, mut start, mut nesting) = (Vec::new(), 0, Nesting::default());
+    let (mut literal, mut group) = (false, false);
+    for (position, octet) in text.bytes().enumerate() {
+        let Some(mark) = nesting.step(octet).ok()? else { continue };
+        match mark {
+            b'[' | b']' => literal = mark == b'[',
+            b',' | b';' if !nesting.angle => {
+                // Behind a group a comma or the end must follow; an empty member does no harm.
+                if mark == b';' && !std::mem::take(&mut group) {
+                    return None;
+                }
+                found.push(start..position);
+                (start, literal) = (position + 1, false);
+            }
+            b':' if !nesting.angle && !literal => {
+                let is_address = text[start..position].contains(['@', '<']);
+                if std::mem::replace(&mut group, true) || is_address {
+                    return None;
+                }
+                start = position + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(start..text.len());
+    (!nesting.is_open() && !group).then_some(found)
 }
 
 fn read_one(text: &str, element: Range<usize>) -> Option<Mailbox<'_>> {
