@@ -7,6 +7,7 @@
 
 mod accepted;
 mod account;
+mod api;
 mod bearer;
 mod body;
 mod certificate;
@@ -48,7 +49,7 @@ pub use self::{
     oauth::TokenAnswer,
     options::{
         ACCESS_TOKEN, APP_PASSWORD, Certificate, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options,
-        OverLimit, PUBLIC_CLIENT_ID, REFRESH_TOKEN,
+        OverLimit, PUBLIC_CLIENT_ID, REFRESH_TOKEN, SEND_REFRESH_TOKEN,
     },
     replies::Malformed,
     scenario::{SCENARIOS, Scenario},
@@ -73,10 +74,11 @@ pub struct Sandbox {
     implicit: SocketAddr,
     plain: SocketAddr,
     oauth: SocketAddr,
+    api: SocketAddr,
 }
 
 impl Sandbox {
-    /// Listens on its three ports and for HTTP; returns when all of them accept connections.
+    /// Listens on its three ports, for HTTP and for the API; returns when all of them accept connections.
     pub async fn start(options: Options) -> Result<Self, SandboxError> {
         let certificates = Certificates::make(options.require_sni, options.certificate)?;
         if let Some(path) = &options.mailbox {
@@ -91,6 +93,7 @@ impl Sandbox {
         let (implicit_listener, implicit) = bind(options.implicit_bind).await?;
         let (plain_listener, plain) = bind(options.plain_bind).await?;
         let (oauth_listener, oauth) = bind(options.oauth_bind).await?;
+        let (api_listener, api) = bind(options.api_bind).await?;
 
         let shared = Arc::new(Shared::new(options, Arc::new(mailbox)));
         let disconnect = watch::Sender::new(0);
@@ -101,14 +104,15 @@ impl Sandbox {
             (implicit_listener, Port::Implicit),
             (plain_listener, Port::Plain),
         ];
+        let context = || Context {
+            shared: Arc::clone(&shared),
+            acceptor: TlsAcceptor::from(Arc::clone(&certificates.server)),
+            disconnect: disconnect.subscribe(),
+        };
         for (listener, port) in listeners {
-            let context = Context {
-                shared: Arc::clone(&shared),
-                acceptor: TlsAcceptor::from(Arc::clone(&certificates.server)),
-                disconnect: disconnect.subscribe(),
-            };
-            tasks.spawn(server::accept(listener, port, context, stop.subscribe()));
+            tasks.spawn(server::accept(listener, port, context(), stop.subscribe()));
         }
+        tasks.spawn(api::serve(api_listener, context(), stop.subscribe()));
         tasks.spawn(oauth::serve(oauth_listener, Arc::clone(&shared), stop.subscribe()));
         let authority_pem = certificates.authority_pem;
         Ok(Self {
@@ -121,6 +125,7 @@ impl Sandbox {
             implicit,
             plain,
             oauth,
+            api,
         })
     }
 
@@ -148,6 +153,12 @@ impl Sandbox {
         format!("http://{}", self.oauth)
     }
 
+    /// The port on which the API takes messages, over HTTPS.
+    #[must_use]
+    pub const fn api_address(&self) -> SocketAddr {
+        self.api
+    }
+
     /// The certificate that a client must trust; new at every start.
     #[must_use]
     pub fn certificate_authority_pem(&self) -> String {
@@ -165,6 +176,7 @@ impl Sandbox {
             "host": HOST,
             "username": USERNAME,
             "password": scenario.map_or(APP_PASSWORD, |scenario| scenario.password),
+            "api": self.api,
             "oauth": self.oauth_url(),
             "client_id": OAUTH_CLIENT_ID,
             "client_secret": OAUTH_CLIENT_SECRET,

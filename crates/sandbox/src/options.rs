@@ -21,6 +21,8 @@ pub const APP_PASSWORD: &str = "abcdefghijklmnop";
 pub const ACCESS_TOKEN: &str = "ya29.sandbox-access-token";
 /// The refresh token that the token endpoint takes for every account.
 pub const REFRESH_TOKEN: &str = "1//sandbox-refresh-token";
+/// The same with the scope to send alone, which the API takes and SMTP does not.
+pub const SEND_REFRESH_TOKEN: &str = "1//sandbox-refresh-token-to-send";
 /// The only OAuth client that the look-alike knows.
 pub const OAUTH_CLIENT_ID: &str = "sandbox.apps.googleusercontent.com";
 /// Its secret, which for a desktop client is none.
@@ -130,6 +132,8 @@ pub struct Options {
     pub plain_bind: SocketAddr,
     /// Where consent and tokens are given, over HTTP.
     pub oauth_bind: SocketAddr,
+    /// Where the API takes messages, over HTTPS.
+    pub api_bind: SocketAddr,
 }
 
 impl Default for Options {
@@ -172,6 +176,7 @@ impl Default for Options {
             implicit_bind: any_port,
             plain_bind: any_port,
             oauth_bind: any_port,
+            api_bind: any_port,
         }
     }
 }

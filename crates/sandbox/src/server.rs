@@ -103,7 +103,7 @@ async fn converse(
 }
 
 /// What the handshake agreed on, in Google's spelling.
-fn agreed(stream: &TlsStream<TcpStream>) -> TlsSession {
+pub(super) fn agreed(stream: &TlsStream<TcpStream>) -> TlsSession {
     let (_, connection) = stream.get_ref();
     let version = connection.protocol_version().and_then(|version| version.as_str());
     let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
@@ -268,8 +268,8 @@ async fn discard<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<()> {
 /// Octets read at once; four TLS records.
 const READ_LENGTH: usize = 64 * 1024;
 /// Patience with a TLS handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 /// Patience with a client that goes on sending after we have closed.
 const LINGER: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, such as when no file descriptor is left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

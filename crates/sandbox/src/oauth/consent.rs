@@ -6,8 +6,8 @@
 use axum::http::Uri;
 
 use super::{
-    Parameters, SCOPE,
-    tokens::{Code, Expiry},
+    Parameters,
+    tokens::{Code, Expiry, Scope},
 };
 use crate::{clock::Moment, options::OAUTH_CLIENT_ID, shared::Shared};
 
@@ -25,9 +25,10 @@ pub(super) fn consent(asked: &Parameters, shared: &Shared, now: Moment) -> Resul
     if given("response_type") != "code" {
         return Err("Error 400: unsupported_response_type: it must be code".into());
     }
-    if !given("scope").split(' ').any(|scope| scope == SCOPE) {
-        return Err(format!("Error 400: invalid_scope: SMTP needs {SCOPE}"));
-    }
+    let Some(scope) = Scope::asked(given("scope")) else {
+        let (mail, send) = (Scope::Mail.name(), Scope::Send.name());
+        return Err(format!("Error 400: invalid_scope: SMTP needs {mail}, the API {send}"));
+    };
     if given("code_challenge_method") != "S256" || given("code_challenge").len() != CHALLENGE_LENGTH
     {
         return Err("Error 400: invalid_request: PKCE with S256 is needed".into());
@@ -47,9 +48,14 @@ pub(super) fn consent(asked: &Parameters, shared: &Shared, now: Moment) -> Resul
         client_id: OAUTH_CLIENT_ID.to_owned(),
         redirect_uri: redirect_uri.to_owned(),
         subject: Some(hint.to_owned()).filter(|hint| !hint.is_empty()),
+        scope,
         expiry: Expiry::new(now, super::CODE_LIFETIME),
     });
-    Ok(format!("{redirect_uri}?state={state}&code={}&scope={}", encoded(&code), encoded(SCOPE)))
+    Ok(format!(
+        "{redirect_uri}?state={state}&code={}&scope={}",
+        encoded(&code),
+        encoded(scope.name())
+    ))
 }
 
 /// RFC 8252 section 7.3: a loopback address and a port that the client chose.

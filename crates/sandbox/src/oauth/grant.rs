@@ -14,12 +14,14 @@ use tokio_rustls::rustls::{
 };
 
 use super::{
-    MICROSOFT_SCOPE, Parameters, SCOPE, device,
-    tokens::{Expiry, Subject},
+    MICROSOFT_SCOPE, Parameters, device,
+    tokens::{Expiry, Scope, Subject},
 };
 use crate::{
     clock::Moment,
-    options::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, PUBLIC_CLIENT_ID, REFRESH_TOKEN},
+    options::{
+        OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, PUBLIC_CLIENT_ID, REFRESH_TOKEN, SEND_REFRESH_TOKEN,
+    },
     shared::Shared,
 };
 
@@ -150,6 +152,7 @@ enum Refresh {
 /// What a grant came to: whose it is, and whether a refresh token belongs to it.
 struct Granted {
     subject: Subject,
+    scope: Scope,
     refresh: Refresh,
 }
 
@@ -163,51 +166,62 @@ fn grant(
     let is_public = form.get("client_id").is_some_and(|id| id == PUBLIC_CLIENT_ID);
     let granted = match form.get("grant_type").map(String::as_str) {
         Some("refresh_token") => {
-            let subject = refreshed(form, shared)?;
+            let (subject, scope) = refreshed(form, shared)?;
             // Microsoft gives a new one each time.
-            Granted { subject, refresh: if is_public { Refresh::New } else { refresh } }
+            let refresh = if is_public { Refresh::New } else { refresh };
+            Granted { subject, scope, refresh }
         }
         Some("urn:ietf:params:oauth:grant-type:device_code") => {
-            Granted { subject: device::exchanged(form, shared, now)?, refresh: Refresh::New }
+            let subject = device::exchanged(form, shared, now)?;
+            Granted { subject, scope: Scope::Mail, refresh: Refresh::New }
         }
         Some("authorization_code") => {
-            Granted { subject: exchanged(form, shared, now)?, refresh: Refresh::New }
+            let (subject, scope) = exchanged(form, shared, now)?;
+            Granted { subject, scope, refresh: Refresh::New }
         }
         Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => {
-            Granted { subject: asserted(form, shared, now)?, refresh: Refresh::Kept }
+            let (subject, scope) = asserted(form, shared, now)?;
+            Granted { subject, scope, refresh: Refresh::Kept }
         }
         Some("client_credentials") => {
-            Granted { subject: application(form, shared, now)?, refresh: Refresh::Kept }
+            let subject = application(form, shared, now)?;
+            Granted { subject, scope: Scope::Mail, refresh: Refresh::Kept }
         }
         _ => return Err(refusal(400, "unsupported_grant_type", "Invalid grant_type")),
     };
     let lifetime = shared.options.token_lifetime;
     let valid = if stale == Stale::Yes { Duration::ZERO } else { lifetime };
     let tokens = &shared.identity.tokens;
+    let Granted { subject, scope, .. } = &granted;
     let mut value = json!({
-        "access_token": tokens.issue_access(granted.subject.clone(), Expiry::new(now, valid)),
+        "access_token": tokens.issue_access(subject.clone(), *scope, Expiry::new(now, valid)),
         "expires_in": lifetime.as_secs(),
-        "scope": if is_public { MICROSOFT_SCOPE } else { SCOPE },
+        "scope": if is_public { MICROSOFT_SCOPE } else { scope.name() },
         "token_type": "Bearer",
     });
     if granted.refresh == Refresh::New {
-        value["refresh_token"] = tokens.issue_refresh(granted.subject).into();
+        value["refresh_token"] = tokens.issue_refresh(granted.subject, granted.scope).into();
     }
     Ok((200, value))
 }
 
 /// RFC 6749 section 6.
-fn refreshed(form: &Parameters, shared: &Shared) -> Result<Subject, Refusal> {
+fn refreshed(form: &Parameters, shared: &Shared) -> Result<(Subject, Scope), Refusal> {
     check_client(form)?;
     let token = form.get("refresh_token").map_or("", String::as_str);
-    if token == REFRESH_TOKEN || TRIGGERS.iter().any(|(name, _)| *name == token) {
-        return Ok(None);
+    match token {
+        SEND_REFRESH_TOKEN => return Ok((None, Scope::Send)),
+        // The box of the consent was not ticked.
+        "narrow" => return Ok((None, Scope::Read)),
+        REFRESH_TOKEN => return Ok((None, Scope::Mail)),
+        _ if TRIGGERS.iter().any(|(name, _)| *name == token) => return Ok((None, Scope::Mail)),
+        _ => {}
     }
     shared.identity.tokens.subject_of(token).ok_or_else(revoked)
 }
 
 /// RFC 6749 section 4.1.3 with the verifier of RFC 7636 section 4.6.
-fn exchanged(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject, Refusal> {
+fn exchanged(form: &Parameters, shared: &Shared, now: Moment) -> Result<(Subject, Scope), Refusal> {
     check_client(form)?;
     let given = |name: &str| form.get(name).map_or("", String::as_str);
     let malformed = || refusal(400, "invalid_grant", "Malformed auth code.");
@@ -226,7 +240,7 @@ fn exchanged(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject,
     if !long_enough || BASE64URL_NOPAD.encode(&sha256(verifier.as_bytes())) != code.challenge {
         return Err(refusal(400, "invalid_grant", "Invalid code verifier."));
     }
-    Ok(code.subject)
+    Ok((code.subject, code.scope))
 }
 
 /// RFC 6749 section 4.4, in the words of Microsoft, whose organisations alone let an application send as a mailbox.
@@ -302,7 +316,7 @@ struct Claims {
 }
 
 /// RFC 7523 section 3.
-fn asserted(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject, Refusal> {
+fn asserted(form: &Parameters, shared: &Shared, now: Moment) -> Result<(Subject, Scope), Refusal> {
     let invalid = |description: &str| refusal(400, "invalid_grant", description);
     let assertion = form.get("assertion").map_or("", String::as_str);
     let claims: Claims = read(assertion, shared.options.service_account_key.as_deref())
@@ -318,17 +332,13 @@ fn asserted(form: &Parameters, shared: &Shared, now: Moment) -> Result<Subject, 
     if !claims.aud.ends_with("/token") {
         return Err(invalid("Invalid JWT: Failed audience check."));
     }
-    if !claims.scope.split(' ').any(|scope| scope == SCOPE) {
-        return Err(refusal(
-            400,
-            "invalid_scope",
-            "Invalid OAuth scope or ID token audience provided.",
-        ));
-    }
+    let scope = Scope::asked(&claims.scope).ok_or_else(|| {
+        refusal(400, "invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+    })?;
     if claims.sub.is_empty() || claims.iss.split('@').next() == Some("undelegated") {
         return Err(undelegated());
     }
-    Ok(Some(claims.sub))
+    Ok((Some(claims.sub), scope))
 }
 
 /// Takes a service account's assertion apart.

@@ -33,7 +33,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use self::grant::Answer;
 pub use self::grant::TokenAnswer;
-pub(super) use self::tokens::{Expiry, Tokens};
+pub(super) use self::tokens::{Expiry, Scope, Tokens};
 use self::{
     device::{Decision, Devices},
     port::{AGE_MAX, Port},
@@ -211,8 +211,6 @@ impl hyper::body::Body for Broken {
 
 /// The one scope that opens SMTP at Microsoft.
 const MICROSOFT_SCOPE: &str = "https://outlook.office.com/SMTP.Send";
-/// The one scope that opens SMTP.
-const SCOPE: &str = "https://mail.google.com/";
 /// How long a code waits to be exchanged (RFC 6749 section 4.1.2 recommends at most this).
 const CODE_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// Octets of a form; an assertion with a long key is below 4 KiB.

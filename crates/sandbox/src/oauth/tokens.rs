@@ -32,6 +32,36 @@ impl Expiry {
 /// Who may use a token: one account, or every one.
 pub(super) type Subject = Option<String>;
 
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All of Gmail: the one scope that opens SMTP.
+    Mail,
+    /// To send, by the API alone.
+    Send,
+    /// To read, which is of no use to a relay.
+    Read,
+}
+
+impl Scope {
+    const WORDS: [(Self, &str); 3] = [
+        (Self::Mail, "https://mail.google.com/"),
+        (Self::Send, "https://www.googleapis.com/auth/gmail.send"),
+        (Self::Read, "https://www.googleapis.com/auth/gmail.readonly"),
+    ];
+
+    /// The widest of those that are asked for; `None` when none is known.
+    pub(super) fn asked(words: &str) -> Option<Self> {
+        let known = Self::WORDS.iter().find(|(_, name)| words.split(' ').any(|word| word == *name));
+        known.map(|(scope, _)| *scope)
+    }
+
+    /// As it is written.
+    pub(super) fn name(self) -> &'static str {
+        Self::WORDS.iter().find(|(scope, _)| *scope == self).map_or("", |(_, name)| name)
+    }
+}
+
 /// A code that waits to be exchanged.
 #[derive(Clone, Debug)]
 pub(super) struct Code {
@@ -39,6 +69,7 @@ pub(super) struct Code {
     pub(super) client_id: String,
     pub(super) redirect_uri: String,
     pub(super) subject: Subject,
+    pub(super) scope: Scope,
     pub(super) expiry: Expiry,
 }
 
@@ -50,31 +81,39 @@ pub(crate) struct Tokens {
 
 #[derive(Debug, Default)]
 struct Issued {
-    access: HashMap<String, (Subject, Expiry)>,
-    refresh: HashMap<String, Subject>,
+    access: HashMap<String, (Subject, Scope, Expiry)>,
+    refresh: HashMap<String, (Subject, Scope)>,
     codes: HashMap<String, Code>,
 }
 
 impl Tokens {
-    /// When a token of this account ends; `None` when it is unknown, ended, or another account's.
+    /// When a token of this account ends; `None` when it is unknown, ended, another account's, or not for SMTP.
     pub(crate) fn judge(&self, username: &str, token: &str, now: Moment) -> Option<Expiry> {
         let issued = self.lock();
-        let (subject, expiry) = issued.access.get(token)?;
+        let (subject, scope, expiry) = issued.access.get(token)?;
         let own = subject.as_ref().is_none_or(|subject| subject.eq_ignore_ascii_case(username));
-        (own && !expiry.remaining(now).is_zero()).then_some(*expiry)
+        let is_good = own && *scope == Scope::Mail && !expiry.remaining(now).is_zero();
+        is_good.then_some(*expiry)
+    }
+
+    /// Whose a token is and what it allows; `None` when it is unknown or ended.
+    pub(crate) fn bearer(&self, token: &str, now: Moment) -> Option<(Subject, Scope)> {
+        let issued = self.lock();
+        let (subject, scope, expiry) = issued.access.get(token)?;
+        (!expiry.remaining(now).is_zero()).then(|| (subject.clone(), *scope))
     }
 
     /// A new access token.
-    pub(super) fn issue_access(&self, subject: Subject, expiry: Expiry) -> String {
+    pub(super) fn issue_access(&self, subject: Subject, scope: Scope, expiry: Expiry) -> String {
         let token = format!("ya29.a0{}", random(48));
-        keep(&mut self.lock().access, token.clone(), (subject, expiry));
+        keep(&mut self.lock().access, token.clone(), (subject, scope, expiry));
         token
     }
 
     /// A new refresh token.
-    pub(super) fn issue_refresh(&self, subject: Subject) -> String {
+    pub(super) fn issue_refresh(&self, subject: Subject, scope: Scope) -> String {
         let token = format!("1//0{}", random(40));
-        keep(&mut self.lock().refresh, token.clone(), subject);
+        keep(&mut self.lock().refresh, token.clone(), (subject, scope));
         token
     }
 
@@ -85,8 +124,8 @@ impl Tokens {
         text
     }
 
-    /// Whose refresh token this is.
-    pub(super) fn subject_of(&self, refresh_token: &str) -> Option<Subject> {
+    /// Whose refresh token this is, and what it allows.
+    pub(super) fn subject_of(&self, refresh_token: &str) -> Option<(Subject, Scope)> {
         self.lock().refresh.get(refresh_token).cloned()
     }
 

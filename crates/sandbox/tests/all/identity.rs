@@ -66,6 +66,12 @@ fn refresh(refresh_token: &str) -> String {
     )
 }
 
+/// The access token that a refresh token brings.
+pub(super) async fn issued(sandbox: &Sandbox, refresh_token: &str) -> String {
+    let (_, answer) = token(sandbox, &refresh(refresh_token)).await;
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
 fn consent(changes: &[(&str, &str)]) -> String {
     let mut parameters = vec![
         ("client_id", OAUTH_CLIENT_ID),

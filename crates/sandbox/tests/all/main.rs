@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
+mod api;
 mod chunks;
 mod client;
 mod failures;
