@@ -26,6 +26,7 @@ mod door;
 mod floods;
 mod forecast_days;
 mod fuzz_corpus;
+mod gmail_api;
 mod handover;
 mod health;
 mod hostile;

@@ -9,7 +9,8 @@ use crate::support::lookalike_clock::lookalike_clock;
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{
-        IpFamily, Limits, Login, Options, PasswordSource, PoolHandle, Tls, Uncertain, pool::Pool,
+        IpFamily, Limits, Login, Options, PasswordSource, PoolHandle, Tls, Transport, Uncertain,
+        pool::Pool,
     },
     message::{
         envelope::{BodyKind, Envelope, Origin},
@@ -90,6 +91,7 @@ fn delivery_options(upstream: &Sandbox, authority: &Path) -> Options {
         provider: pillarbox::delivery::Provider::Gmail,
         host: "localhost".into(),
         port: upstream.starttls_address().port(),
+        transport: Transport::Smtp,
         tls: Tls::Starttls,
         other_way: None,
         ip_family: IpFamily::Any,

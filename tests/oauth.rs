@@ -2,6 +2,7 @@
 //!
 //! Time is a manual clock; the tests wait for real I/O alone, with a deadline.
 
+mod api;
 mod application;
 mod bearer;
 mod commands;

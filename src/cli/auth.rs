@@ -32,7 +32,7 @@ use crate::{
     delivery::{
         Login, PasswordSource,
         oauth::{
-            ClientSource, Grant, Issuer, Kind, Options, SCOPE, TokenError,
+            ClientSource, Grant, Issuer, Kind, Options, TokenError,
             client_file::{self, Client},
             consent::{self, Consent},
             exchange::Exchange,
@@ -94,7 +94,7 @@ pub(super) fn consent(out: &mut dyn Screen, config: Option<&Path>) -> Result<(),
     let consenting = Account::consenting(&settings)?;
     match consenting.account.options.issuer {
         Issuer::Microsoft => microsoft(out, &consenting),
-        Issuer::Google => {
+        Issuer::Google | Issuer::GoogleApi => {
             let arguments = Google { port: 0, wait: CONSENT_WAIT, testing: false, import: None };
             google(out, &consenting, &arguments)
         }
@@ -155,7 +155,7 @@ impl<'a> Account<'a> {
     fn consenting_at(settings: &'a Settings, issuer: Issuer) -> Result<Consenting<'a>, Failure> {
         let consenting = Self::consenting(settings)?;
         let own = consenting.account.options.issuer;
-        if own == issuer {
+        if own.command() == issuer.command() {
             return Ok(consenting);
         }
         let words = format!(
@@ -519,9 +519,12 @@ fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<
         Grant::ServiceAccount { key_file } => {
             let key = service_account::describe(key_file)?;
             if as_json {
-                screen::json(out, &key_document(account.username, &key, key_file))?;
+                screen::json(
+                    out,
+                    &key_document(account.username, &key, (key_file, account.options.issuer)),
+                )?;
             } else {
-                print_key(out, account.username, &key, key_file)?;
+                print_key(out, account.username, &key, (key_file, account.options.issuer))?;
             }
         }
         Grant::Application { client, .. } => {
@@ -588,7 +591,7 @@ fn print_key(
     out: &mut dyn Screen,
     username: &str,
     key: &ServiceAccount,
-    key_file: &Path,
+    (key_file, issuer): (&Path, Issuer),
 ) -> io::Result<()> {
     labelled(
         out,
@@ -596,17 +599,21 @@ fn print_key(
         &[username.to_owned(), format!("through the service account {}", key.email)],
     )?;
     let id = key.client_id.as_deref().unwrap_or("(\"client_id\" of the key file)");
-    labelled(out, "delegation", &[format!("client id {id} with the scope {SCOPE}")])?;
+    labelled(out, "delegation", &[format!("client id {id} with the scope {}", issuer.asked())])?;
     labelled(out, "file", &[key_file.display().to_string()])
 }
 
-fn key_document(username: &str, key: &ServiceAccount, key_file: &Path) -> Value {
+fn key_document(
+    username: &str,
+    key: &ServiceAccount,
+    (key_file, issuer): (&Path, Issuer),
+) -> Value {
     json!({
         "auth": "service-account",
         "username": username,
         "service_account": key.email,
         "client_id": key.client_id,
-        "scope": SCOPE,
+        "scope": issuer.asked(),
         "file": key_file,
     })
 }
@@ -627,7 +634,7 @@ mod tests {
             refresh_token: Secret::new("1//word".into()),
             granted_at: now,
             refresh_token_expires_at: end,
-            scope: Some(SCOPE.into()),
+            scope: Some(Issuer::Google.asked().into()),
             access: None,
             stored_at: now,
         };

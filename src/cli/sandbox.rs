@@ -30,7 +30,7 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     daemon::{self, Daemon, DaemonError},
     delivery::{
-        IpFamily, Login, PasswordSource, Provider, Tls,
+        IpFamily, Login, PasswordSource, Provider, Tls, Transport,
         oauth::{
             ClientSource, Endpoint, Endpoints, Grant, Issuer, Limits, Options, SecretSource,
             token_file::{Stored, TokenFile},
@@ -227,6 +227,7 @@ impl Arguments {
         delivery.provider = Provider::Gmail;
         delivery.host = HOST.to_owned();
         delivery.port = upstream.port();
+        delivery.transport = Transport::Smtp;
         delivery.tls = Tls::Starttls;
         delivery.ca_file = Some(ca_file.to_owned());
         let password = PasswordSource::Inline(Secret::new(password.to_owned()));

@@ -7,6 +7,7 @@ use std::{
     borrow::Cow,
     fmt,
     sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::{smtp::client, text};
 
 /// Octets of a reply's text that are kept.
 pub(super) const REPLY_TEXT_LENGTH_MAX: usize = 1_000;
+
+/// Octets of an API's reason that are kept.
+const REASON_LENGTH_MAX: usize = 60;
 
 /// How far a connection or a mail transaction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,6 +112,8 @@ pub(super) struct Reply {
     pub(super) enhanced: String,
     /// The text after it, printable in at most [`REPLY_TEXT_LENGTH_MAX`] octets.
     pub(super) text: String,
+    /// It is one of HTTP: the code is its status, and the enhanced code the API's reason.
+    pub(super) is_http: bool,
 }
 
 impl Reply {
@@ -128,11 +134,24 @@ impl Reply {
         let first = text.split(' ').next().unwrap_or_default();
         let enhanced = if is_enhanced_code(first) { first.to_owned() } else { String::new() };
         text.drain(..enhanced.len());
-        Self { code, enhanced, text: text.trim().to_owned() }
+        Self { code, enhanced, text: text.trim().to_owned(), is_http: false }
+    }
+
+    /// One of the API.
+    pub(super) fn of_http(status: u16, reason: &str, message: &str) -> Self {
+        let mut text = text::printable_within(message, REPLY_TEXT_LENGTH_MAX);
+        text.truncate(text.trim_end().len());
+        let enhanced = text::printable_within(reason, REASON_LENGTH_MAX);
+        Self { code: status, enhanced, text, is_http: true }
     }
 
     pub(super) fn is_positive(&self) -> bool {
         self.code < 400
+    }
+
+    /// Whether the same again would be refused again, as far as the code tells.
+    pub(super) fn is_permanent(&self) -> bool {
+        if self.is_http { (400..500).contains(&self.code) } else { self.code >= 500 }
     }
 }
 
@@ -204,6 +223,9 @@ pub(super) enum Fault {
     /// The connection ended or made no progress in time.
     #[error("{0}")]
     Lost(String),
+    /// The server has trouble of its own, as it says.
+    #[error("{0}")]
+    Trouble(String),
     /// What came is not an SMTP reply.
     #[error("the server sent something that is not an SMTP reply: {0}")]
     Garbled(String),
@@ -218,6 +240,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// The server has not come to an end in time.
+    pub(super) fn too_slow(limit: Duration) -> Self {
+        Self::Lost(format!("the server is too slow: no end within {} s", limit.as_secs_f32()))
+    }
+
     /// The fault without the name of the server.
     pub(super) fn itself(&self) -> &Self {
         match self {
@@ -254,6 +281,11 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// A fault before the message can have been accepted.
+    pub(super) fn broken(stage: Stage, fault: Fault) -> Self {
+        Self::Broken { stage, after_dot: false, fault }
+    }
+
     /// Names the server in a fault of the network or of the server.
     pub(super) fn at(self, host: &str, port: u16) -> Self {
         match self {

@@ -4,6 +4,7 @@
 //! Must not know connections, nor where a token comes from.
 
 use data_encoding::BASE64;
+use hyper::header::HeaderValue;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -79,6 +80,14 @@ impl Mechanism {
             Self::Oauthbearer => "AQ==\r\n",
         }
     }
+}
+
+/// A token in the header of an HTTP request (RFC 6750 section 2.1), which prints as nothing; `None` when no header can hold it.
+pub(super) fn authorization(token: &Secret) -> Option<HeaderValue> {
+    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What the upstream says about a token that it refuses.

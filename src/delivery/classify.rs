@@ -8,7 +8,7 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{
     answer::{Answer, Fault, Reply, Stage},
-    oauth,
+    api_replies, oauth,
     provider::Provider,
     reply_tables,
     verdict::{Action, Growth, Scope, Verdict, Waits},
@@ -31,6 +31,9 @@ pub(super) fn classify(provider: Provider, answer: &Answer) -> Verdict {
 /// Whether an answer is a refusal that the table does not know.
 pub(super) fn is_unknown(provider: Provider, answer: &Answer) -> bool {
     match answer {
+        Answer::Replied { reply, .. } if reply.is_http => {
+            !reply.is_positive() && api_replies::row(reply).is_none()
+        }
         Answer::Replied { stage, reply } => {
             !reply.is_positive() && reply_tables::row(provider, *stage, &with_code(reply)).is_none()
         }
@@ -42,6 +45,9 @@ pub(super) fn is_unknown(provider: Provider, answer: &Answer) -> bool {
 fn of_reply(provider: Provider, stage: Stage, reply: &Reply) -> Verdict {
     if reply.is_positive() {
         return of_positive_reply(stage, reply);
+    }
+    if reply.is_http {
+        return api_replies::verdict(reply);
     }
     let reply = &with_code(reply);
     let row = reply_tables::row(provider, stage, reply);
@@ -149,6 +155,10 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
         Fault::Unreachable(_) => Verdict::pause(
             BackingOff,
             "Check the network and the name server; some providers block ports 25, 465 and 587 (upstream.other_port tries the other of the last two).",
+        ),
+        Fault::Trouble(_) => Verdict::pause(
+            BackingOff,
+            "Nothing: the relay tries again with growing waits. https://www.google.com/appsstatus says whether Google knows of it.",
         ),
         Fault::Certificate(_) => configuration(
             "Check upstream.host, the system's clock and its CA certificates (package ca-certificates), or upstream.ca_file; then run `pillarbox resume`.",

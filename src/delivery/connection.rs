@@ -1,75 +1,31 @@
-//! One connection to the upstream: opening it, one mail transaction after the other, closing it.
+//! One connection to the upstream, whatever is spoken on it: opening it, one message after the other, closing it.
 //!
-//! Rule: driven command by command, so that each recipient has a result of its own and the bytes stay
-//! unchanged. No password is sent, and no message, before TLS unless TLS is off. A transaction takes two
-//! round trips: the envelope in one write (RFC 2920), then the message. Besides each reply, each part of the
-//! dialogue has a limit in time, so that a server which answers everything late cannot keep a message for ever.
-//! Must not know the queue or what a reply means.
+//! Rule: what the transports have in common is said here and nothing is done. Must not know the queue or what a reply means.
 
-mod login;
-
-use std::{sync::Arc, time::Duration};
-
-use tokio::time::timeout;
+use std::sync::Arc;
 
 use super::{
-    answer::{Answer, Fault, Reply, Stage, StageCell},
+    answer::{Answer, Fault, Stage, StageCell},
+    api_connection::ApiConnection,
     credential::Credential,
     oauth::Tokens,
-    options::{Limits, Options, Tls, Way},
-    reach::reach,
-    replies::{EnvelopeReplies, Step, Transacted},
-    tls::{self, Trust},
-    wire::Wire,
+    options::{Options, Tls, Transport, Way},
+    replies::Transacted,
+    sight::Sight,
+    smtp_connection::SmtpConnection,
+    tls::Trust,
 };
 use crate::{
+    clock::Timestamp,
     queue::{QueueError, spool_file::MessageReader},
-    smtp::client::{
-        capabilities::Capabilities,
-        commands::{self, Envelope},
-        stuffing::DotStuffer,
-    },
+    smtp::client::commands::Envelope,
 };
 
-/// The greeting, EHLO twice and STARTTLS may take so many times the limit of one command.
-const OPENING_LIMIT: u32 = 2;
-/// The replies to MAIL, to all RCPT and to DATA may take so many times the limit of one command.
-const ENVELOPE_LIMIT: u32 = 4;
-/// Octets a second that a server must take at least of a message; slower ones would keep a connection for days.
-const SPEED_MIN: u64 = 4 * 1024;
-
-/// An open connection, logged in and ready for MAIL.
-pub(super) struct Connection {
-    wire: Wire,
-    /// The server's first reply.
-    greeting: String,
-    capabilities: Capabilities,
-    limits: Limits,
-    /// The last transaction ended early, so the server still has its sender and recipients.
-    needs_reset: bool,
-    /// MAIL goes without parameters, because the server did not understand it with them.
-    without_parameters: bool,
-}
-
-/// What a server says of itself.
-#[derive(Clone, Debug)]
-pub(crate) struct Sight {
-    /// Its first reply.
-    pub(crate) greeting: String,
-    /// What it offers to a client that has not logged in.
-    pub(crate) capabilities: Capabilities,
-    /// Its certificate (DER) and the version of TLS.
-    pub(crate) protection: Option<(Vec<u8>, &'static str)>,
-}
-
-/// How the way of the message to its final dot ended.
-enum Sent {
-    /// The dot has been sent, or may have been.
-    Dot,
-    /// It was not; the connection is lost.
-    Broken(Fault),
-    /// It was not, because of the queue.
-    Unreadable(QueueError),
+/// An open connection, ready for a login or a message.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Smtp(Box<SmtpConnection>),
+    Api(Box<ApiConnection>),
 }
 
 impl Connection {
@@ -82,118 +38,71 @@ impl Connection {
         let Some(login) = &options.login else { return Ok(None) };
         if options.tls == Tls::Off {
             let words = "a password is never sent without TLS: set upstream.tls";
-            return Err(broken(Stage::Auth, Fault::Configuration(words.into())));
+            return Err(Answer::broken(Stage::Auth, Fault::Configuration(words.into())));
         }
         Credential::of(login, tokens, options.limits.password_command)
             .await
             .map(Some)
-            .map_err(|fault| broken(Stage::Auth, fault))
+            .map_err(|fault| Answer::broken(Stage::Auth, fault))
     }
 
-    /// Opens a connection up to the point where AUTH, or MAIL, may follow.
+    /// Opens a connection up to the point where a login, or a message, may follow.
     pub(super) async fn open(
         options: &Options,
         way: Way,
         trust: &Trust,
         stage: &StageCell,
     ) -> Result<Self, Answer> {
-        stage.enter(Stage::Connect);
-        let reached = reach(options, way, trust).await;
-        let mut connection = Self {
-            wire: reached.map_err(|fault| broken(Stage::Connect, fault))?,
-            greeting: String::new(),
-            capabilities: Capabilities::default(),
-            limits: options.limits.clone(),
-            needs_reset: false,
-            without_parameters: false,
-        };
-        let limit = OPENING_LIMIT * options.limits.command;
-        match timeout(limit, connection.greet(options, way, trust, stage)).await {
-            Ok(greeted) => greeted.map(|()| connection),
-            Err(_) => Err(broken(stage.stage(), too_slow(limit))),
-        }
+        Ok(match options.transport {
+            Transport::Smtp => {
+                Self::Smtp(Box::new(SmtpConnection::open(options, way, trust, stage).await?))
+            }
+            Transport::GmailApi => {
+                Self::Api(Box::new(ApiConnection::open(options, way, trust, stage).await?))
+            }
+        })
     }
 
-    /// The greeting, EHLO, and STARTTLS with another EHLO.
-    async fn greet(
+    /// Logs in. Returns when a connection that was opened with this credential must be renewed.
+    pub(super) async fn log_in(
         &mut self,
+        credential: &Credential,
         options: &Options,
         way: Way,
-        trust: &Trust,
         stage: &StageCell,
-    ) -> Result<(), Answer> {
-        stage.enter(Stage::Greeting);
-        self.greeting = self.positive(Stage::Greeting).await?.to_string();
-        self.hello(options, stage).await?;
-        if way.tls == Tls::Starttls {
-            stage.enter(Stage::Starttls);
-            self.start_tls(options, trust).await?;
-            // What was offered in plain text counts no more (RFC 3207 section 4.2).
-            self.hello(options, stage).await?;
-        }
-        Ok(())
-    }
-
-    async fn hello(&mut self, options: &Options, stage: &StageCell) -> Result<(), Answer> {
-        stage.enter(Stage::Ehlo);
-        self.wire.say(&commands::ehlo(&options.ehlo_name));
-        let limit = self.limits.command;
-        let reply = self.wire.reply(limit).await.map_err(|fault| broken(Stage::Ehlo, fault))?;
-        if !reply.is_positive() {
-            return Err(Answer::Replied { stage: Stage::Ehlo, reply: Reply::of(&reply) });
-        }
-        self.capabilities = Capabilities::of(&reply);
-        Ok(())
-    }
-
-    async fn start_tls(&mut self, options: &Options, trust: &Trust) -> Result<(), Answer> {
-        let broken = |fault| broken(Stage::Starttls, fault);
-        if !self.capabilities.starttls {
-            return Err(broken(Fault::NoStarttls));
-        }
-        let connector = trust.connector().await.map_err(broken)?;
-        let name = tls::server_name(&options.host).map_err(broken)?;
-        self.wire.say(commands::STARTTLS);
-        self.positive(Stage::Starttls).await?;
-        let fault = |error: &std::io::Error| tls::handshake_fault(&options.host, error);
-        self.wire.start_tls(&connector, name, self.limits.command, fault).await.map_err(broken)
-    }
-
-    /// Writes what was gathered and reads a reply.
-    async fn reply(&mut self, stage: Stage) -> Result<Reply, Answer> {
-        let reply = self.wire.reply(self.limits.command).await;
-        reply.map(|reply| Reply::of(&reply)).map_err(|fault| broken(stage, fault))
-    }
-
-    /// The same, where anything but success ends the dialogue.
-    async fn positive(&mut self, stage: Stage) -> Result<Reply, Answer> {
-        match self.reply(stage).await? {
-            reply if reply.is_positive() => Ok(reply),
-            reply => Err(Answer::Replied { stage, reply }),
+    ) -> Result<Option<Timestamp>, Answer> {
+        match self {
+            Self::Smtp(connection) => connection.log_in(credential, options, way, stage).await,
+            Self::Api(connection) => connection.log_in(credential).map(Some),
         }
     }
 
     /// What the server says of itself.
     pub(super) fn sight(&self) -> Sight {
-        Sight {
-            greeting: self.greeting.clone(),
-            capabilities: self.capabilities,
-            protection: self.wire.protection(),
+        match self {
+            Self::Smtp(connection) => connection.sight(),
+            Self::Api(connection) => connection.sight(),
         }
     }
 
     /// Leaves the parameters of MAIL out from now on, or not.
     pub(super) fn leave_parameters_out(&mut self, out: bool) {
-        self.without_parameters = out;
+        match self {
+            Self::Smtp(connection) => connection.leave_parameters_out(out),
+            Self::Api(_) => {}
+        }
     }
 
-    /// Whether SMTPUTF8 is offered.
+    /// Whether addresses with other letters than ASCII can be named.
     pub(super) fn takes_internationalized(&self) -> bool {
-        self.capabilities.internationalized
+        match self {
+            Self::Smtp(connection) => connection.takes_internationalized(),
+            Self::Api(_) => false,
+        }
     }
 
-    /// Sends one message. `before_final_dot` runs before its final dot leaves; when it fails, or the
-    /// message cannot be read, the connection is given up and nothing is delivered.
+    /// Sends one message. `before_final_dot` runs before the last of it leaves; when it fails, or the message cannot be
+    /// read, the connection is given up and nothing is delivered.
     pub(super) async fn transact<F>(
         &mut self,
         envelope: &Envelope,
@@ -204,167 +113,23 @@ impl Connection {
     where
         F: FnOnce() -> Result<(), QueueError> + Send,
     {
-        let mut replies = EnvelopeReplies::new(envelope.recipients.len());
-        let limit = ENVELOPE_LIMIT * self.limits.command;
-        let sending = self.send_envelope(envelope, reader.size_bytes(), &mut replies, stage);
-        let fault = match timeout(limit, sending).await {
-            Ok(sent) => sent.err(),
-            Err(_) => Some((stage.stage(), too_slow(limit))),
-        };
-        if let Some((stage, fault)) = fault {
-            return replies.broken(stage, false, fault);
-        }
-        let Some(data) = replies.data.clone() else {
-            self.needs_reset = true;
-            return replies.finished(Stage::Data, None);
-        };
-        if data.code != 354 {
-            self.needs_reset = true;
-            return replies.finished(Stage::Data, Some(data));
-        }
-        if !replies.any_accepted() {
-            return self.send_nothing(replies).await;
-        }
-        self.send_message(reader, before_final_dot, replies, stage).await
-    }
-
-    /// MAIL, RCPT and DATA: in one write when the server allows it, else one by one and no further than
-    /// it makes sense.
-    async fn send_envelope(
-        &mut self,
-        envelope: &Envelope,
-        size_bytes: u64,
-        replies: &mut EnvelopeReplies,
-        cell: &StageCell,
-    ) -> Result<(), (Stage, Fault)> {
-        let lines = self.envelope_lines(envelope, size_bytes);
-        self.needs_reset = false;
-        let pipelining = self.capabilities.pipelining;
-        if pipelining {
-            lines.iter().for_each(|(_, line)| self.wire.say(line));
-        }
-        for (step, line) in &lines {
-            if !pipelining {
-                if !replies.makes_sense(*step) {
-                    continue;
-                }
-                self.wire.say(line);
+        match self {
+            Self::Smtp(connection) => {
+                connection.transact(envelope, reader, before_final_dot, stage).await
             }
-            cell.enter(step.stage());
-            match self.wire.reply(self.limits.command).await {
-                Ok(reply) => replies.note(*step, Reply::of(&reply)),
-                Err(fault) => return Err((step.stage(), fault)),
+            Self::Api(connection) => {
+                let recipients = envelope.recipients.len();
+                connection.transact(recipients, reader, before_final_dot, stage).await
             }
         }
-        Ok(())
-    }
-
-    fn envelope_lines(&self, envelope: &Envelope, size_bytes: u64) -> Vec<(Step, String)> {
-        let parameters = match self.without_parameters {
-            true => Vec::new(),
-            false => envelope.parameters(&self.capabilities, size_bytes),
-        };
-        let mut lines = Vec::with_capacity(envelope.recipients.len() + 3);
-        if self.needs_reset {
-            lines.push((Step::Reset, commands::RSET.to_owned()));
-        }
-        lines.push((Step::Mail, envelope.mail(&parameters)));
-        let recipients = envelope.recipients.iter().enumerate();
-        lines.extend(recipients.map(|(position, to)| (Step::Rcpt(position), commands::rcpt(to))));
-        lines.push((Step::Data, commands::DATA.to_owned()));
-        lines
-    }
-
-    async fn send_message<F>(
-        &mut self,
-        reader: MessageReader,
-        before_final_dot: F,
-        replies: EnvelopeReplies,
-        cell: &StageCell,
-    ) -> Transacted
-    where
-        F: FnOnce() -> Result<(), QueueError> + Send,
-    {
-        let octets = reader.size_bytes();
-        self.wire.note(&format!("({octets} octets of a message)"));
-        let seconds = octets / SPEED_MIN;
-        let limit = self.limits.block + Duration::from_secs(seconds);
-        let sent = match timeout(limit, self.send_text(reader)).await {
-            Ok(Ok(dot)) => self.send_final_dot(dot, before_final_dot, cell).await,
-            Ok(Err(sent)) => sent,
-            Err(_) => Sent::Broken(too_slow(limit)),
-        };
-        match sent {
-            Sent::Broken(fault) => replies.broken(Stage::Data, false, fault),
-            Sent::Unreadable(store_error) => {
-                let fault = Fault::Lost("given up because of the queue".into());
-                let store_error = Some(store_error);
-                Transacted { store_error, ..replies.broken(Stage::Data, false, fault) }
-            }
-            Sent::Dot => match self.wire.reply(self.limits.final_dot).await {
-                Ok(reply) => replies.finished(Stage::FinalDot, Some(Reply::of(&reply))),
-                Err(fault) => replies.broken(Stage::FinalDot, true, fault),
-            },
-        }
-    }
-
-    /// Everything before the final dot, which is returned. What is left of it in the buffer leaves with the dot.
-    async fn send_text(&mut self, mut reader: MessageReader) -> Result<&'static [u8], Sent> {
-        let mut stuffer = DotStuffer::default();
-        while let Some(block) = reader.next_block().map_err(Sent::Unreadable)? {
-            stuffer.push(&block, self.wire.gathered());
-            self.wire.relieve(self.limits.block).await.map_err(Sent::Broken)?;
-        }
-        Ok(stuffer.end())
-    }
-
-    async fn send_final_dot<F>(&mut self, dot: &[u8], before: F, cell: &StageCell) -> Sent
-    where
-        F: FnOnce() -> Result<(), QueueError> + Send,
-    {
-        if let Err(error) = before() {
-            return Sent::Unreadable(error);
-        }
-        cell.enter(Stage::FinalDot);
-        self.wire.note(".");
-        self.wire.gathered().extend_from_slice(dot);
-        match self.wire.flush(self.limits.block).await {
-            Err(fault) if !self.wire.has_let_go() => Sent::Broken(fault),
-            // A fault behind it shows once more when the reply is read.
-            _ => Sent::Dot,
-        }
-    }
-
-    /// The server said 354 though it refused every recipient: a lone dot ends the transaction (RFC 2920
-    /// section 3.1), and its reply says nothing that we do not know.
-    async fn send_nothing(&mut self, replies: EnvelopeReplies) -> Transacted {
-        self.wire.say(".\r\n");
-        let lost = self.wire.reply(self.limits.final_dot).await.is_err();
-        let finished = replies.finished(Stage::FinalDot, None);
-        Transacted { broken: lost, ..finished }
     }
 
     /// Says goodbye, without waiting long for the answer.
-    pub(super) async fn quit(mut self) {
-        self.wire.say(commands::QUIT);
-        // The connection ends either way.
-        drop(timeout(2 * self.limits.quit, self.wire.reply(self.limits.quit)).await);
+    pub(super) async fn quit(self) {
+        match self {
+            Self::Smtp(connection) => connection.quit().await,
+            // HTTP has no farewell.
+            Self::Api(_) => {}
+        }
     }
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Connection")
-            .field("capabilities", &self.capabilities)
-            .finish_non_exhaustive()
-    }
-}
-
-fn broken(stage: Stage, fault: Fault) -> Answer {
-    Answer::Broken { stage, after_dot: false, fault }
-}
-
-fn too_slow(limit: Duration) -> Fault {
-    Fault::Lost(format!("the server is too slow: no end within {} s", limit.as_secs_f32()))
 }

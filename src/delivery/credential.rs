@@ -109,7 +109,7 @@ pub(super) enum Credential {
 }
 
 /// An access token, and where the next one comes from if the upstream does not take it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bearer {
     pub(super) username: String,
     pub(super) token: AccessToken,

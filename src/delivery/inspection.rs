@@ -8,7 +8,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use super::connection::Sight;
+pub(crate) use super::sight::Sight;
 use super::{
     account_failure,
     answer::{Answer, Fault, Stage, StageCell},
@@ -166,20 +166,26 @@ fn obstacle(shared: &Shared) -> Option<String> {
         return Some(format!("the account is {}: {}", account.condition.name(), account.reason));
     }
     let scarce = !shared.logins.wait().is_zero() || !shared.logins.is_plentiful();
-    scarce.then(|| "what is left of this hour's logins is for mail".to_owned())
+    (scarce && shared.options().counts_logins())
+        .then(|| "what is left of this hour's logins is for mail".to_owned())
 }
 
 async fn prove_now(shared: &Shared) -> Result<(), Answer> {
     let (options, stage) = (&shared.options(), StageCell::new());
     let credential = Connection::credential(options, shared.tokens.as_ref()).await?;
-    // Counted before anything can wait: two that ask at once are two.
-    shared.logins.take();
+    let counts = options.counts_logins();
+    if counts {
+        // Counted before anything can wait: two that ask at once are two.
+        shared.logins.take();
+    }
     let way = lock(&shared.port_fallback).next(shared.clock.now().since_boot_ms).first().copied();
     let way = way.unwrap_or(Way { port: options.port, tls: options.tls });
     let opened = Connection::open(options, way, &shared.trust, &stage).await;
     let named = |answer: Answer| answer.at(&options.host, way.port);
     let mut connection = opened.map_err(|answer| {
-        shared.logins.untake();
+        if counts {
+            shared.logins.untake();
+        }
         named(answer)
     })?;
     if let Some(credential) = credential {

@@ -4,12 +4,14 @@
 //! Must not know how a message came in.
 //!
 //! From the outside in: [`pool`] owns the workers and the waits, `worker` claims and settles, `upstream`
-//! carries one message through one connection, `connection` speaks SMTP. What a reply means is decided by pure
+//! carries one message through one connection, `connection` is SMTP or the Gmail API. What a reply means is decided by pure
 //! code: `reply_tables` (with Gmail's in `gmail_replies`), `classify`, `outcome` and `account` (the pauses).
 
 mod account;
 mod account_failure;
 mod answer;
+mod api_connection;
+mod api_replies;
 mod bearer;
 mod blame;
 mod classify;
@@ -37,6 +39,8 @@ mod reply_tables;
 mod retry;
 mod schedule;
 mod shared;
+mod sight;
+mod smtp_connection;
 mod split;
 mod status;
 mod throttle;
@@ -49,7 +53,10 @@ mod worker;
 
 pub use answer::Stage;
 pub(crate) use credential::{password_fault, password_in, typed_password};
-pub use options::{IpFamily, Limits, Login, Options, PasswordSource, Tls, Uncertain, Way};
+pub(crate) use options::API_HOST;
+pub use options::{
+    IpFamily, Limits, Login, Options, PasswordSource, Tls, Transport, Uncertain, Way,
+};
 pub use pool::{Pool, PoolHandle};
 pub use provider::Provider;
 pub use reply_tables::{KnownReply, known_replies};

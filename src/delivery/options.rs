@@ -25,6 +25,8 @@ pub struct Options {
     pub host: String,
     /// 587 or 465 for Gmail.
     pub port: u16,
+    /// What is spoken there.
+    pub transport: Transport,
     /// How the connection is protected.
     pub tls: Tls,
     /// Where else the upstream is tried when that way cannot be connected to several times in a row.
@@ -66,6 +68,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether messages leave by the API, which has no envelope.
+    pub(crate) fn is_api(&self) -> bool {
+        self.transport == Transport::GmailApi
+    }
+
+    /// Whether connections begin with a login, which the upstream counts.
+    pub(crate) fn counts_logins(&self) -> bool {
+        self.login.is_some() && !self.is_api()
+    }
+
     /// On what terms mail is claimed.
     pub(crate) fn claim_limits(&self) -> ClaimLimits {
         ClaimLimits {
@@ -74,6 +86,32 @@ impl Options {
             notice_reserve: self.notice_reserve,
             urgent_reserve: self.urgent_reserve,
             recipients_max: self.limits.recipients_per_transaction,
+        }
+    }
+}
+
+/// What is spoken with the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// SMTP, as every submission server does.
+    Smtp,
+    /// Google's own API over HTTPS, where the ports of submission are closed (docs/https.md).
+    GmailApi,
+}
+
+/// Where Google takes messages over HTTPS (docs/https.md).
+pub(crate) const API_HOST: &str = "gmail.googleapis.com";
+/// Recipients a minute over the API at most. A message costs 100 of the 6,000 units that an account has in a minute, and a
+/// minute's worth may go at once beside what the next minute brings (docs/https.md section 3).
+const API_PACE_MAX: u32 = 30;
+
+impl Transport {
+    /// How many recipients a minute are sent where so many are configured; 0 does not pace.
+    pub(crate) fn pace(self, configured: u32) -> u32 {
+        match (self, configured) {
+            (Self::Smtp, configured) => configured,
+            (Self::GmailApi, 0) => API_PACE_MAX,
+            (Self::GmailApi, configured) => configured.min(API_PACE_MAX),
         }
     }
 }
@@ -181,6 +219,16 @@ pub struct Limits {
     pub resend_after: Duration,
     /// How long a password command may run.
     pub password_command: Duration,
+}
+
+/// Octets a second that a server must take at least of a message; slower ones would keep a connection for days.
+const SPEED_MIN: u64 = 4 * 1024;
+
+impl Limits {
+    /// How long a message of so many octets may take to be handed over.
+    pub(super) fn message(&self, octets: u64) -> Duration {
+        self.block + Duration::from_secs(octets / SPEED_MIN)
+    }
 }
 
 impl Default for Limits {

@@ -271,7 +271,7 @@ fn own_verdict(answer: &Answer, said: &Verdict, accepted: bool, terms: &Terms) -
         Action::Reconnect { .. } => terms.own && (terms.again || refusal.is_none()),
         _ => false,
     };
-    let attempts_max = refusal.filter(|reply| reply.code >= 500).map(|_| OWN_ATTEMPTS_MAX);
+    let attempts_max = refusal.filter(|reply| reply.is_permanent()).map(|_| OWN_ATTEMPTS_MAX);
     let retry = Action::Retry(Waits { attempts_max, ..Waits::USUAL });
     (mine && stage >= Stage::Mail).then(|| Verdict::new(Scope::Message, retry).hint(said.remedy))
 }

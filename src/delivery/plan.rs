@@ -10,7 +10,10 @@ use tracing::warn;
 use super::{answer::Answer, options::Options};
 use crate::{
     clock::{Moment, Timestamp},
-    message::{header::Edits, identity::Terms, rewrite::rewrite, trace::correct_dates},
+    message::{
+        addressees::name_exactly, header::Edits, identity::Terms, rewrite::rewrite,
+        trace::correct_dates,
+    },
     queue::{ClaimedMessage, QueueError, id::QueueId, spool_file::MessageReader},
     smtp::{address::Address, client::commands::Envelope},
 };
@@ -63,8 +66,17 @@ impl Plan {
             places.push(destination.map(|address| place(&mut recipients, address)));
         }
         let keeps_utf8 = terms.keeps_utf8(reader.envelope());
-        let (edits, header_internationalized) =
-            edit_header(claim.id, claim.accepted_at, reader, &terms)?;
+        let named = options.is_api().then_some(recipients.as_slice());
+        let edited = edit_header(claim.id, claim.accepted_at, reader, &terms, named)?;
+        let (edits, header_internationalized) = match edited {
+            Edited::Yes(edits, internationalized) => (edits, internationalized),
+            Edited::TooLarge if named.is_some() => {
+                recipients.clear();
+                places.iter_mut().for_each(|place| *place = Err(UNNAMED.to_owned()));
+                Default::default()
+            }
+            Edited::TooLarge => Default::default(),
+        };
         let internationalized = keeps_utf8
             || header_internationalized
             || recipients.iter().chain(&reverse_path).any(Address::is_internationalized);
@@ -105,8 +117,14 @@ pub(super) fn rewrite_as_sent(
         recipients: &routes,
         takes_utf8: takes_internationalized,
     };
-    let (edits, _) = edit_header(id, accepted_at, reader, &terms)?;
-    Ok(edits.to_string())
+    let everybody = reader.envelope().forward_paths.iter();
+    let everybody: Vec<Address> =
+        everybody.filter_map(|to| destination(to, options, takes_internationalized).ok()).collect();
+    let named = options.is_api().then_some(everybody.as_slice());
+    Ok(match edit_header(id, accepted_at, reader, &terms, named)? {
+        Edited::Yes(edits, _) => edits.to_string(),
+        Edited::TooLarge => String::new(),
+    })
 }
 
 /// The address of the account that is logged in.
@@ -150,25 +168,44 @@ fn needs_smtputf8(what: &str, address: &Address) -> String {
     format!("5.6.7 {what}{address} needs SMTPUTF8, which the upstream does not offer")
 }
 
-/// Puts the edited header section in front of the body. Returns the edits, and whether only SMTPUTF8 can carry it.
+/// Why nobody is told of a message whose header cannot name its recipients.
+const UNNAMED: &str = "5.3.4 the header section is too large to be edited, and the Gmail API knows the recipients by it alone: \
+                       make it smaller, or send it by SMTP";
+
+/// What became of a header section.
+enum Edited {
+    /// The edits, and whether only SMTPUTF8 can carry it.
+    Yes(Edits, bool),
+    /// It leaves as it is, if at all.
+    TooLarge,
+}
+
+/// Puts the edited header section in front of the body; `named` are those whom it must name, and nobody else.
 fn edit_header(
     id: QueueId,
     accepted_at: Timestamp,
     reader: &mut MessageReader,
     terms: &Terms<'_>,
-) -> Result<(Edits, bool), QueueError> {
+    named: Option<&[Address]>,
+) -> Result<Edited, QueueError> {
     let too_large = || warn!(%id, "the header section is too large to be edited");
     let Some(mut section) = reader.take_header()? else {
         too_large();
-        return Ok(Default::default());
+        return Ok(Edited::TooLarge);
     };
     let added = section.bytes.len().min(section.added_bytes);
     correct_dates(&mut section.bytes[..added], reader.envelope(), accepted_at);
-    let Some(rewritten) = rewrite(&section, reader.envelope(), terms) else {
+    let rewritten = rewrite(&section, reader.envelope(), terms).and_then(|mut rewritten| {
+        if let Some(named) = named {
+            rewritten.header = name_exactly(&rewritten.header, named, &mut rewritten.edits)?;
+        }
+        Some(rewritten)
+    });
+    let Some(rewritten) = rewritten else {
         too_large();
         reader.put_in_front(section.bytes);
-        return Ok(Default::default());
+        return Ok(Edited::TooLarge);
     };
     reader.put_in_front(rewritten.header);
-    Ok((rewritten.edits, rewritten.internationalized))
+    Ok(Edited::Yes(rewritten.edits, rewritten.internationalized))
 }

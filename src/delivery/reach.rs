@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::client::TlsStream;
 
 use super::{
     answer::Fault,
@@ -20,16 +21,23 @@ const ADDRESSES_MAX: usize = 8;
 
 /// DNS, TCP and, for implicit TLS, the handshake.
 pub(super) async fn reach(options: &Options, way: Way, trust: &Trust) -> Result<Wire, Fault> {
-    let stream = reach_any_address(options, way.port).await?;
-    // Commands and the ends of messages are small and waited for.
-    drop(stream.set_nodelay(true));
     if way.tls != Tls::Implicit {
-        return Ok(Wire::plain(stream));
+        return Ok(Wire::plain(reach_any_address(options, way.port).await?));
     }
+    reach_encrypted(options, way.port, trust).await.map(Wire::encrypted)
+}
+
+/// DNS, TCP and the handshake.
+pub(super) async fn reach_encrypted(
+    options: &Options,
+    port: u16,
+    trust: &Trust,
+) -> Result<TlsStream<TcpStream>, Fault> {
+    let stream = reach_any_address(options, port).await?;
     let connector = trust.connector().await?;
     let name = tls::server_name(&options.host)?;
     match timeout(options.limits.command, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(Wire::encrypted(stream)),
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(tls::handshake_fault(&options.host, &error)),
         Err(_) => Err(Fault::Lost("the TLS handshake took too long".into())),
     }
@@ -53,7 +61,11 @@ async fn reach_any_address(options: &Options, port: u16) -> Result<TcpStream, Fa
     let mut failures = Vec::new();
     for address in addresses {
         failures.push(match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => {
+                // Commands and the ends of messages are small and waited for.
+                drop(stream.set_nodelay(true));
+                return Ok(stream);
+            }
             Ok(Err(error)) => format!("{error} ({address})"),
             Err(_) => format!("no answer within {} s ({address})", limit.as_secs_f32()),
         });

@@ -6,11 +6,12 @@
 
 use std::{io, net::IpAddr, path::PathBuf, sync::Arc};
 
-use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio::{net::TcpStream, sync::OnceCell, task::spawn_blocking};
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{
-        self, CertificateError, ClientConfig, RootCertStore,
+        self, CertificateError, ClientConfig, ProtocolVersion, RootCertStore,
         client::Resumption,
         crypto::ring,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -58,6 +59,18 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
             "upstream.host {host:?} is neither a host name nor an address"
         ))
     })
+}
+
+/// The server's own certificate (DER) and the version of TLS.
+pub(super) fn protection(stream: &TlsStream<TcpStream>) -> Option<(Vec<u8>, &'static str)> {
+    let session = stream.get_ref().1;
+    let certificate = session.peer_certificates()?.first()?.to_vec();
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    Some((certificate, version))
 }
 
 /// What a failed handshake with `host` means.

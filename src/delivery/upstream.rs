@@ -83,9 +83,10 @@ impl Upstream {
     }
 
     fn new_login_wait(&self) -> Duration {
-        match self.shared.options().login {
-            Some(_) => self.shared.logins.wait(),
-            None => Duration::ZERO,
+        if self.shared.options().counts_logins() {
+            self.shared.logins.wait()
+        } else {
+            Duration::ZERO
         }
     }
 
@@ -96,7 +97,7 @@ impl Upstream {
 
     /// Whether more logins are left than the others will need.
     fn has_logins_to_spare(&self) -> bool {
-        self.shared.options().login.is_none() || self.shared.logins.is_plentiful()
+        !self.shared.options().counts_logins() || self.shared.logins.is_plentiful()
     }
 
     /// Whether a message that has cost connections before may cost one more.
@@ -190,11 +191,12 @@ impl Upstream {
         }
         let shared = Arc::clone(&self.shared);
         let login = Connection::credential(&shared.options(), shared.tokens.as_ref()).await?;
-        if login.is_some() {
+        let counts = shared.options().counts_logins();
+        if counts {
             shared.logins.take();
         }
         let opened = self.open_any(stage).await;
-        if opened.is_err() && login.is_some() {
+        if opened.is_err() && counts {
             // It did not come to a login.
             shared.logins.untake();
             // Whoever waits for a login may have this one.
@@ -204,7 +206,9 @@ impl Upstream {
         let (way, mut connection) = opened?;
         let mut renew_at = None;
         if let Some(credential) = login {
-            self.store_logins().await;
+            if counts {
+                self.store_logins().await;
+            }
             match connection.log_in(&credential, &shared.options(), way, stage).await {
                 Ok(end) => renew_at = end,
                 Err(answer) => {
@@ -220,7 +224,9 @@ impl Upstream {
         let connection = Box::new(connection);
         let wear = Wear { opened_ms: now, messages: 0, renew_at };
         self.warm = Some(Warm { connection, wear, idle_since_ms: now });
-        shared.logged_in(permit);
+        if !shared.options().is_api() {
+            shared.logged_in(permit);
+        }
         Ok(())
     }
 
@@ -287,8 +293,10 @@ impl Upstream {
         let shared = &self.shared;
         let before_final_dot = || {
             shared.store.final_dot(claim.id)?;
-            // A connection that was open already has proved its login only now.
-            shared.logged_in(permit);
+            // A connection that was open already has proved its login only now; to the API each message is a login.
+            if !options.is_api() {
+                shared.logged_in(permit);
+            }
             Ok(())
         };
         let transacted =

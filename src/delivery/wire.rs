@@ -12,13 +12,9 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{ProtocolVersion, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
-use super::answer::Fault;
+use super::{answer::Fault, tls};
 use crate::{
     smtp::client::reply::{Reply, ReplyBuffer},
     telemetry::dialogue::{Peer, Speaker},
@@ -71,14 +67,7 @@ impl Wire {
     /// The server's own certificate (DER) and the version of TLS, once there is TLS.
     pub(super) fn protection(&self) -> Option<(Vec<u8>, &'static str)> {
         let Transport::Encrypted(stream) = &self.transport else { return None };
-        let session = stream.get_ref().1;
-        let certificate = session.peer_certificates()?.first()?.to_vec();
-        let version = match session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
-            _ => "TLS",
-        };
-        Some((certificate, version))
+        tls::protection(stream)
     }
 
     /// What is written next, to be added to.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::{Stopwatch, Timestamp},
     delivery::{
-        IpFamily, Limits, Options, Tls, Way,
+        API_HOST, IpFamily, Limits, Options, Provider, Tls, Transport, Way,
         inspection::{self, Broken, Link, LoginProof, Sight},
     },
     findings::{Outcome, Verdict},
@@ -31,6 +31,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const OPENING: Duration = Duration::from_secs(8);
 /// The login, with its own connection and the reading of its password.
 const LOGIN: Duration = Duration::from_secs(11);
+/// The port of HTTPS.
+const HTTPS: u16 = 443;
 /// Addresses of each family that are tried.
 const ADDRESSES_MAX: usize = 2;
 /// How long before the end of the upstream's certificate it is told: whoever renews it has failed to by then.
@@ -164,7 +166,33 @@ async fn ports(options: &Options, addresses: &[SocketAddr]) -> (Outcome, Option<
     }
     let mut tried = tasks.join_all().await;
     tried.sort_by_key(|one| (one.way != configured, one.address));
-    judge_ports(&tried, configured, other, options)
+    let (mut outcome, way) = judge_ports(&tried, configured, other, options);
+    let is_closed = tried.iter().all(|one| one.failure.is_some());
+    let could = could_use_https(options.provider, options.port, options.transport);
+    if is_closed && could && https_is_open().await {
+        USE_HTTPS.clone_into(&mut outcome.remedy);
+    }
+    (outcome, way)
+}
+
+/// Whether mail could leave over HTTPS where the ports of submission are closed.
+fn could_use_https(provider: Provider, port: u16, transport: Transport) -> bool {
+    let is_mailbox = matches!(provider, Provider::Gmail | Provider::Workspace);
+    is_mailbox && transport == Transport::Smtp && USUAL.iter().any(|way| way.port == port)
+}
+
+/// Whether the Gmail API can be connected to from here.
+async fn https_is_open() -> bool {
+    let look = async {
+        let addresses = inspection::addresses(API_HOST, HTTPS).await.unwrap_or_default();
+        for address in addresses {
+            if TcpStream::connect(address).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    };
+    timeout(CONNECT, look).await.unwrap_or(false)
 }
 
 async fn connect(way: Way, address: SocketAddr) -> Tried {
@@ -227,6 +255,10 @@ fn judge_ports(
     (Outcome::fail(blocked, remedy), None)
 }
 
+/// What is done where the ports are closed and HTTPS is open.
+const USE_HTTPS: &str = "HTTPS is open here: write transport = \"gmail-api\" and auth = \"oauth\" under [upstream] (docs/https.md has \
+                         the steps); or let whoever runs the network open port 587";
+
 async fn opening(options: &Options, way: Way) -> Result<Sight, Broken> {
     let slow = || Broken {
         link: Link::Dialogue,
@@ -258,6 +290,9 @@ fn protection(sight: &Sight, now: Timestamp) -> Outcome {
 }
 
 fn greeting(sight: &Sight, scene: &Scene) -> Outcome {
+    if scene.settings.delivery.transport == Transport::GmailApi {
+        return Outcome::pass("HTTPS; the Gmail API says nothing before a message comes");
+    }
     let offer = &sight.capabilities;
     let mechanisms = [
         (offer.auth_plain, "PLAIN"),
@@ -288,7 +323,11 @@ async fn login(scene: &Scene, options: &Options, way: Way) -> Outcome {
         return Outcome::skipped("no login is configured");
     }
     let username = options.login.as_ref().map_or("", |login| login.username.as_str());
-    let accepted = || Outcome::pass(format!("{username} was accepted"));
+    // What the API makes of a token shows when a message comes: nothing else may be asked with it.
+    let accepted = || match options.transport {
+        Transport::Smtp => Outcome::pass(format!("{username} was accepted")),
+        Transport::GmailApi => Outcome::pass(format!("there is a token to send as {username}")),
+    };
     let slow = || {
         Outcome::fail(
             format!("no end of the login within {} s", LOGIN.as_secs()),
@@ -315,5 +354,19 @@ async fn login(scene: &Scene, options: &Options, way: Way) -> Outcome {
         Ok(Some(Err(words))) => Outcome::skipped(format!("not tried: {words}")),
         Ok(None) => Outcome::skipped("not tried; see daemon"),
         Err(_) => slow(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_is_proposed_to_mailboxes_of_google_whose_ports_of_submission_are_closed() {
+        let could = |provider, port| could_use_https(provider, port, Transport::Smtp);
+        assert!(could(Provider::Gmail, 587) && could(Provider::Workspace, 465));
+        assert!(!could(Provider::Gmail, 2525), "not a port that networks close");
+        assert!(!could(Provider::WorkspaceRelay, 587) && !could(Provider::Custom, 587));
+        assert!(!could_use_https(Provider::Gmail, 587, Transport::GmailApi));
     }
 }

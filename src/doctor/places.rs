@@ -247,7 +247,9 @@ impl Looking {
                 Issuer::Microsoft => {
                     "from https://entra.microsoft.com; docs/microsoft.md has the steps"
                 }
-                Issuer::Google => "from the Google Cloud console; docs/oauth.md has the steps",
+                Issuer::Google | Issuer::GoogleApi => {
+                    "from the Google Cloud console; docs/oauth.md has the steps"
+                }
             };
             match client {
                 ClientSource::File(path) => {

@@ -21,7 +21,7 @@ fn renewal(issuer: Issuer) -> String {
     let command = issuer.command();
     match issuer {
         // After a week, otherwise, the next one ends as well.
-        Issuer::Google => format!(
+        Issuer::Google | Issuer::GoogleApi => format!(
             "set the consent screen's publishing status to \"In production\" \
              (https://console.cloud.google.com/auth/audience), then run: {command}"
         ),

@@ -34,8 +34,8 @@ pub(crate) fn name_exactly(
     recipients: &[Address],
     edits: &mut Edits,
 ) -> Option<Vec<u8>> {
-    let mut header = Header::read(section, 0)?;
-    let meant = recipients.iter().map(|address| key(address)).collect();
+    let mut header = Header::read(section, trace_length(section)?)?;
+    let meant = recipients.iter().map(key).collect();
     let mut naming = Naming { meant, named: HashSet::new() };
     for (name, other_name) in VISIBLE {
         if naming.edit(&mut header, name, other_name) {
@@ -54,6 +54,13 @@ pub(crate) fn name_exactly(
         edits.note("Bcc");
     }
     Some(header.finish())
+}
+
+/// Octets of the Received fields that the section begins with: they stay in front.
+fn trace_length(section: &[u8]) -> Option<usize> {
+    let header = Header::read(section, 0)?;
+    let trace = header.fields().iter().take_while(|field| field.is("Received"));
+    Some(trace.map(|field| field.original().len()).sum())
 }
 
 /// What is the same in two spellings of one mailbox.

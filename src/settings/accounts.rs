@@ -322,6 +322,7 @@ pub(super) fn delivery_options(
         provider: upstream.provider,
         host: upstream.host,
         port: upstream.port,
+        transport: upstream.transport,
         tls: upstream.tls,
         other_way: upstream.other_way,
         ip_family: upstream.ip_family,
@@ -333,7 +334,7 @@ pub(super) fn delivery_options(
         recipients_per_day: allowance.recipients_per_day,
         notice_reserve: allowance.notice_reserve,
         urgent_reserve: allowance.urgent_reserve,
-        pace_per_minute: allowance.pace_per_minute,
+        pace_per_minute: upstream.transport.pace(allowance.pace_per_minute),
         lifetime: queue.lifetime,
         uncertain: queue.uncertain,
         admin,
@@ -347,11 +348,16 @@ pub(super) fn delivery_options(
     }
 }
 
+/// Where accounts of Gmail are over SMTP.
+const GOOGLE_HOST: &str = "smtp.gmail.com";
+
 /// Whether two accounts are one for the server.
 fn is_same(one: &delivery::Options, other: &delivery::Options) -> bool {
     let who = |options: &delivery::Options| {
         let login = options.login.as_ref().map(|login| login.username.to_lowercase());
-        (options.host.to_lowercase(), login)
+        // The API's name is another one, and the account is the same.
+        let host = if options.is_api() { GOOGLE_HOST } else { &options.host };
+        (host.to_lowercase(), login)
     };
     who(one) == who(other)
 }

@@ -15,6 +15,7 @@ const AT_A_START: &[&str] = &[
     "upstream.provider",
     "upstream.host",
     "upstream.port",
+    "upstream.transport",
     "upstream.tls",
     "upstream.other_port",
     "upstream.username",

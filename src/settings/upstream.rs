@@ -24,7 +24,7 @@ use super::{
 use crate::{
     budget::MAIN,
     delivery::{
-        IpFamily, Login, PasswordSource, Tls, Way,
+        API_HOST, IpFamily, Login, PasswordSource, Tls, Transport, Way,
         oauth::{Endpoint, Options},
         provider::Provider,
     },
@@ -35,6 +35,7 @@ use crate::{
 const SECTION: &str = "upstream";
 /// Beside the system's configuration.
 const USUAL_FILE: &str = "password";
+const API_PORT: i64 = 443;
 /// A username longer than any mailbox (RFC 5321 section 4.5.3.1.3).
 const USERNAME_LENGTH_MAX: usize = 320;
 
@@ -43,6 +44,7 @@ section! {
     pub(super) struct Upstream {
         /// Gmail; with a host that is not Google's, any other server.
         provider: Option<Provider> = None, "text_if_any";
+        transport: Transport = Transport::Smtp, "text";
         /// The provider's, as are the next one and those of connections and of recipients a message.
         host: Option<String> = None, "word";
         port: Option<i64> = None, "whole_if_any";
@@ -90,6 +92,11 @@ enum TlsMode {
 
 impl Words for Provider {
     const WORDS: &'static [(&'static str, Self)] = Self::WORDS;
+}
+
+impl Words for Transport {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("smtp", Self::Smtp), ("gmail-api", Self::GmailApi)];
 }
 
 impl Words for TlsMode {
@@ -147,6 +154,7 @@ pub(super) struct Connection {
     pub(super) provider: Provider,
     pub(super) host: String,
     pub(super) port: u16,
+    pub(super) transport: Transport,
     pub(super) tls: Tls,
     pub(super) other_way: Option<Way>,
     pub(super) ip_family: IpFamily,
@@ -187,11 +195,26 @@ impl Upstream {
         let profile = provider.profile();
         self.provider.get_or_insert(provider);
         self.auth.get_or_insert(auth);
-        self.host = self.host.take().or_else(|| profile.host.value.map(str::to_owned));
-        self.port.get_or_insert_with(|| profile.port.value.into());
+        let (host, port) = self.usual_place();
+        self.host = self.host.take().or_else(|| host.map(str::to_owned));
+        self.port.get_or_insert(port);
         self.recipients_per_message
             .get_or_insert_with(|| profile.recipients_per_message.value.into());
         self.connections.get_or_insert_with(|| profile.connections.value.into());
+    }
+
+    /// Whether messages leave by the Gmail API.
+    fn is_api(&self) -> bool {
+        self.transport == Transport::GmailApi
+    }
+
+    /// The host, if there is one that is the same for everybody, and the port, without a line of their own.
+    fn usual_place(&self) -> (Option<&'static str>, i64) {
+        let profile = self.provider().profile();
+        if self.is_api() {
+            return (Some(API_HOST), API_PORT);
+        }
+        (profile.host.value, profile.port.value.into())
     }
 
     fn auth(&self) -> Auth {
@@ -213,7 +236,8 @@ impl Upstream {
     ) -> Connection {
         let profile = self.provider().profile();
         let host = self.host(report);
-        let usual = profile.port.value.into();
+        self.check_transport(report);
+        let (_, usual) = self.usual_place();
         let port = self.port.unwrap_or(usual);
         let port = report.whole(SECTION, "port", port, usual, 1..=u16::MAX.into());
         let port = u16::try_from(port).unwrap_or(u16::MAX);
@@ -242,6 +266,7 @@ impl Upstream {
             provider: self.provider(),
             host,
             port,
+            transport: self.transport,
             tls,
             other_way: self.other_way(port, tls),
             ip_family: self.ip_family,
@@ -257,7 +282,7 @@ impl Upstream {
 
     /// Without the final dot, which says that a name is whole: every name with a dot in it is looked up as a whole one first.
     fn written_host(&self) -> &str {
-        let usual = self.provider().profile().host.value;
+        let (usual, _) = self.usual_place();
         let host = self.host.as_deref().or(usual).unwrap_or_default();
         host.strip_suffix('.').filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(host)
     }
@@ -287,8 +312,35 @@ impl Upstream {
         host.to_owned()
     }
 
+    /// What the Gmail API needs: an account of Google, TLS from the first byte, and a token.
+    fn check_transport(&self, report: &mut Report<'_>) {
+        if !self.is_api() {
+            return;
+        }
+        if !matches!(self.provider(), Provider::Gmail | Provider::Workspace) {
+            let what = "the Gmail API sends for accounts of Gmail and Workspace alone";
+            let remedy = "Write provider = \"gmail\" or \"workspace\", or remove the line.";
+            report.add(SECTION, "transport", what, remedy);
+        }
+        if !matches!(self.auth(), Auth::Consent | Auth::ServiceAccount) {
+            let what = "the Gmail API takes no password, only tokens";
+            let remedy = "Write auth = \"oauth\" (and run `pillarbox auth google`) or auth = \"service-account\"; docs/https.md \
+                          has the steps.";
+            report.add(SECTION, "transport", what, remedy);
+        }
+        if matches!(self.tls, TlsMode::Starttls | TlsMode::Off) {
+            let what = "the Gmail API is spoken over HTTPS, which begins with TLS";
+            report.add(SECTION, "tls", what, "Remove the line.");
+        }
+        if self.host.as_deref().is_some_and(is_gmail) {
+            let what = "that is a server for SMTP, and transport is \"gmail-api\"";
+            report.add(SECTION, "host", what, "Remove the line for the API's own.");
+        }
+    }
+
     fn tls(&self, host: &str, port: u16, has_login: bool, report: &mut Report<'_>) -> Tls {
         match self.tls {
+            _ if self.is_api() => Tls::Implicit,
             TlsMode::Auto if port == 465 => Tls::Implicit,
             TlsMode::Auto | TlsMode::Starttls => Tls::Starttls,
             TlsMode::Implicit => Tls::Implicit,
@@ -323,6 +375,7 @@ impl Upstream {
     /// The other of Gmail's two submission ports, when the configured one has its usual protection.
     fn other_way(&self, port: u16, tls: Tls) -> Option<Way> {
         let other = match (port, tls) {
+            _ if self.is_api() => None,
             (587, Tls::Starttls) => Some(Way { port: 465, tls: Tls::Implicit }),
             (465, Tls::Implicit) => Some(Way { port: 587, tls: Tls::Starttls }),
             _ => None,
@@ -443,7 +496,7 @@ impl Upstream {
             let remedy = "Write the user name alone; the password goes into the file that password_file names.";
             report.add(SECTION, "username", what, remedy);
         }
-        let at_gmail = self.written_host().ends_with(".gmail.com");
+        let at_gmail = self.is_api() || self.written_host().ends_with(".gmail.com");
         if at_gmail && !username.contains('@') {
             report.add(SECTION, "username", "Gmail wants the full address", USERNAME_REMEDY);
         }

@@ -6,7 +6,8 @@ use crate::support::lookalike_clock::lookalike_clock;
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
     delivery::{
-        IpFamily, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Uncertain,
+        IpFamily, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Tls, Transport,
+        Uncertain,
     },
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
@@ -298,6 +299,7 @@ pub(super) fn options() -> Options {
         provider: pillarbox::delivery::Provider::Gmail,
         host: "localhost".into(),
         port: 587,
+        transport: Transport::Smtp,
         tls: Tls::Starttls,
         other_way: None,
         ip_family: IpFamily::Any,

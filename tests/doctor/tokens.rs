@@ -5,7 +5,7 @@ use std::time::Duration;
 use pillarbox::{
     clock::{Clock as _, SystemClock, Timestamp},
     delivery::oauth::{
-        Issuer, SCOPE,
+        Issuer,
         token_file::{Stored, TokenFile},
     },
     sandbox::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET},
@@ -29,7 +29,7 @@ fn with_token(scene: &Scene, change: impl FnOnce(&mut Stored, Timestamp)) {
         refresh_token: Secret::new("hunter2".into()),
         granted_at: now.before(HOUR),
         refresh_token_expires_at: None,
-        scope: Some(SCOPE.into()),
+        scope: Some("https://mail.google.com/".into()),
         access: None,
         stored_at: now.before(HOUR),
     };

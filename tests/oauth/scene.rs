@@ -16,7 +16,7 @@ use pillarbox::{
     queue::{
         Queue,
         id::QueueId,
-        state::{AccountCondition, AccountState},
+        state::{AccountCondition, AccountState, Recipient, RecipientState},
     },
     sandbox::{self, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, REFRESH_TOKEN, Sandbox},
     secret::Secret,
@@ -135,9 +135,13 @@ impl Scene {
     }
 
     pub(super) async fn submit(&self) -> QueueId {
+        self.submit_to(&["ok@example.net"], BODY).await
+    }
+
+    pub(super) async fn submit_to(&self, recipients: &[&str], body: &[u8]) -> QueueId {
         let envelope = Envelope {
             reverse_path: Some("cron@host.example".parse().unwrap()),
-            forward_paths: vec!["ok@example.net".parse().unwrap()],
+            forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
             body: BodyKind::SevenBit,
             internationalized: false,
             dsn: pillarbox::smtp::dsn::Dsn::default(),
@@ -152,8 +156,32 @@ impl Scene {
             accepted_at: self.clock.wall(),
         };
         let mut draft = self.store.begin(envelope).unwrap();
-        draft.write(BODY).await.unwrap();
+        draft.write(body).await.unwrap();
         self.store.enqueue(draft).await.unwrap().id()
+    }
+
+    /// The state and the attempts of each recipient; none when the message is gone.
+    pub(super) async fn states(&self, id: QueueId) -> Vec<(RecipientState, u32)> {
+        let message = self.store.show(id).await.unwrap();
+        let recipients = message.as_ref().map(|message| message.recipients());
+        let state = |recipient: &Recipient| (recipient.state.clone(), recipient.attempts);
+        recipients.into_iter().flatten().map(state).collect()
+    }
+
+    /// Waits until all recipients are in this state.
+    pub(super) async fn until_all(&self, id: QueueId, name: &str) {
+        let wait = async {
+            loop {
+                let states = self.states(id).await;
+                if !states.is_empty() && states.iter().all(|(state, _)| state.name() == name) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("not {name}: {:?} {:?}", self.states(id).await, self.handle().status());
+        }
     }
 
     /// Waits until the upstream has taken so many messages.

@@ -63,6 +63,12 @@ impl Gmail {
         }
     }
 
+    /// The same for its API, which takes tokens alone: who logs in is not said here.
+    pub(crate) fn api(&self) -> Upstream {
+        let port = self.sandbox().api_address().port();
+        Upstream { port, tls: "auto".into(), login: None, ..self.upstream() }
+    }
+
     /// Where its tokens come from.
     pub(crate) fn oauth_url(&self) -> String {
         self.sandbox().oauth_url()

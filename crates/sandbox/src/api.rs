@@ -37,7 +37,7 @@ use super::{
     accepted::{Accepted, TlsSession},
     body::Body,
     oauth::Scope,
-    options::{ACCESS_TOKEN, OverLimit},
+    options::{ACCESS_TOKEN, OverLimit, USERNAME},
     script::{Failure, Stage},
     server::{ACCEPT_PAUSE, Context, HANDSHAKE_MAX, agreed, ordered},
     shared::{Shared, Weight},
@@ -214,7 +214,7 @@ impl Connection {
         match known {
             Some((subject, Scope::Mail | Scope::Send)) => {
                 self.shared.mailbox.tally(|counters| counters.logins += 1);
-                Ok(subject.unwrap_or_else(|| super::USERNAME.to_owned()))
+                Ok(subject.unwrap_or_else(|| USERNAME.to_owned()))
             }
             Some((_, Scope::Read)) => Err(Refusal::scripted(
                 "403 insufficientPermissions Request had insufficient authentication scopes.",

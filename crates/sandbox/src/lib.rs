@@ -49,7 +49,7 @@ pub use self::{
     oauth::TokenAnswer,
     options::{
         ACCESS_TOKEN, APP_PASSWORD, Certificate, OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options,
-        OverLimit, PUBLIC_CLIENT_ID, REFRESH_TOKEN, SEND_REFRESH_TOKEN,
+        OverLimit, PUBLIC_CLIENT_ID, REFRESH_TOKEN, SEND_REFRESH_TOKEN, USERNAME,
     },
     replies::Malformed,
     scenario::{SCENARIOS, Scenario},
@@ -60,8 +60,6 @@ use self::{certificate::Certificates, server::Context, session::Port, shared::Sh
 
 /// The name on the certificate that belongs to this machine.
 pub const HOST: &str = "localhost";
-/// An account that every scenario takes; any other name will do as well.
-pub const USERNAME: &str = "you@gmail.com";
 
 /// A running look-alike. Dropping it stops it; [`Sandbox::stop`] also waits for the end.
 pub struct Sandbox {

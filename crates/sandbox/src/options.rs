@@ -14,6 +14,8 @@ use std::{
 use super::script::{Chance, Order};
 use crate::clock::{Clock, SystemClock};
 
+/// An account that every scenario takes; any other name will do as well.
+pub const USERNAME: &str = "you@gmail.com";
 /// The app password that opens every account when [`Options::accounts`] is empty.
 pub const APP_PASSWORD: &str = "abcdefghijklmnop";
 

@@ -184,7 +184,7 @@ fn check(granted: &Granted, issuer: Issuer) -> Result<(), TokenError> {
     if scope.is_some_and(|scope| !issuer.allows_mail(scope)) {
         let reason = "the consent does not include mail";
         let remedy = match issuer {
-            Issuer::Google => format!(
+            Issuer::Google | Issuer::GoogleApi => format!(
                 "Run `{command}` again, and tick the box for Gmail on the page where access is given."
             ),
             Issuer::Microsoft => format!(

@@ -91,7 +91,8 @@ impl Exchange {
         username: &str,
     ) -> Result<Authorization, TokenError> {
         let endpoint = self.options.endpoints.authorization.url();
-        Authorization::new(endpoint, &client.id, redirect, username).map_err(|_| {
+        let asked = (username, self.issuer().asked());
+        Authorization::new(endpoint, &client.id, redirect, asked).map_err(|_| {
             TokenError::local(
                 "the system gives no random numbers",
                 format!("Look at the kernel's log; then run `{}` again.", self.issuer().command()),

@@ -3,7 +3,9 @@
 //! Rule: pure; nobody else spells the command. Must not know how tokens are had.
 
 /// What a token must allow: Gmail's SMTP takes no narrower scope (docs/gmail.md section 4.3).
-pub const SCOPE: &str = "https://mail.google.com/";
+const SCOPE: &str = "https://mail.google.com/";
+/// What is enough for the Gmail API, which is narrower: to send, and nothing else (docs/https.md).
+const SEND_SCOPE: &str = "https://www.googleapis.com/auth/gmail.send";
 /// The right to send mail at Microsoft without the resource, for which Microsoft has more than one address.
 const MICROSOFT_PERMISSION: &str = "smtp.send";
 
@@ -12,6 +14,8 @@ const MICROSOFT_PERMISSION: &str = "smtp.send";
 pub enum Issuer {
     /// With a consent in a browser on this host, or pasted.
     Google,
+    /// The same, for tokens that send by the API alone.
+    GoogleApi,
     /// With a code that is entered on any other device (RFC 8628).
     Microsoft,
 }
@@ -20,7 +24,7 @@ impl Issuer {
     /// What a person runs to get the first token, or a new one.
     pub(crate) const fn command(self) -> &'static str {
         match self {
-            Self::Google => "pillarbox auth google",
+            Self::Google | Self::GoogleApi => "pillarbox auth google",
             Self::Microsoft => "pillarbox auth microsoft",
         }
     }
@@ -28,15 +32,16 @@ impl Issuer {
     /// Its name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Google => "Google",
+            Self::Google | Self::GoogleApi => "Google",
             Self::Microsoft => "Microsoft",
         }
     }
 
     /// What is asked for. Microsoft gives a refresh token only with `offline_access`.
-    pub(super) const fn asked(self) -> &'static str {
+    pub(crate) const fn asked(self) -> &'static str {
         match self {
             Self::Google => SCOPE,
+            Self::GoogleApi => SEND_SCOPE,
             Self::Microsoft => "https://outlook.office.com/SMTP.Send offline_access",
         }
     }
@@ -45,6 +50,8 @@ impl Issuer {
     pub(crate) fn allows_mail(self, scope: &str) -> bool {
         scope.split(' ').any(|one| match self {
             Self::Google => one == SCOPE,
+            // All of Gmail includes to send.
+            Self::GoogleApi => one == SEND_SCOPE || one == SCOPE,
             Self::Microsoft => one
                 .rsplit('/')
                 .next()
@@ -55,7 +62,7 @@ impl Issuer {
     /// How long a refresh token may lie unused.
     pub(crate) const fn unused(self) -> &'static str {
         match self {
-            Self::Google => "6 months",
+            Self::Google | Self::GoogleApi => "6 months",
             Self::Microsoft => "90 days",
         }
     }
@@ -63,7 +70,7 @@ impl Issuer {
     /// Where the account's owner sees, and ends, what programs may do.
     pub(crate) const fn permissions_page(self) -> &'static str {
         match self {
-            Self::Google => "https://myaccount.google.com/connections",
+            Self::Google | Self::GoogleApi => "https://myaccount.google.com/connections",
             Self::Microsoft => {
                 "https://account.live.com/consent/Manage for a personal account, https://myapps.microsoft.com for one of \
                  an organisation"
@@ -78,7 +85,7 @@ mod tests {
 
     #[test]
     fn each_scope_that_is_asked_for_allows_mail_and_no_other_does() {
-        for issuer in [Issuer::Google, Issuer::Microsoft] {
+        for issuer in [Issuer::Google, Issuer::GoogleApi, Issuer::Microsoft] {
             assert!(issuer.allows_mail(issuer.asked()));
             for other in ["", "openid", "https://outlook.office.com/IMAP.AccessAsUser.All"] {
                 assert!(!issuer.allows_mail(other), "{issuer:?} {other}");
@@ -86,5 +93,7 @@ mod tests {
         }
         assert!(Issuer::Microsoft.allows_mail("openid https://outlook.office365.com/smtp.send"));
         assert!(!Issuer::Google.allows_mail(Issuer::Microsoft.asked()));
+        assert!(Issuer::GoogleApi.allows_mail(SCOPE), "the wider one will do");
+        assert!(!Issuer::Google.allows_mail(SEND_SCOPE), "SMTP takes no narrower one");
     }
 }

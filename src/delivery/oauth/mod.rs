@@ -30,7 +30,7 @@ pub use super::https::{Endpoint, Limits};
 
 pub use self::{
     error::{Kind, TokenError},
-    issuer::{Issuer, SCOPE},
+    issuer::Issuer,
     options::{ClientSource, Endpoints, Grant, Options, SecretSource},
     tokens::{AccessToken, Tokens},
 };

@@ -12,7 +12,6 @@ use ring::{
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
-use super::issuer::SCOPE;
 use crate::secret::Secret;
 
 /// Random octets of a verifier: 43 characters, the fewest that RFC 7636 section 4.1 allows and what it recommends.
@@ -33,7 +32,7 @@ impl Authorization {
         endpoint: &Url,
         client_id: &str,
         redirect: &str,
-        username: &str,
+        (username, scope): (&str, &str),
     ) -> Result<Self, Unspecified> {
         let (state, verifier) = (random::<STATE_OCTETS>()?, random::<VERIFIER_OCTETS>()?);
         let mut address = endpoint.clone();
@@ -44,7 +43,7 @@ impl Authorization {
             ("code_challenge", &challenge(&verifier)),
             ("code_challenge_method", "S256"),
             ("redirect_uri", redirect),
-            ("scope", SCOPE),
+            ("scope", scope),
             // Without these two Google gives no refresh token, or only at the first consent.
             ("access_type", "offline"),
             ("prompt", "consent"),
@@ -163,13 +162,14 @@ mod tests {
     fn the_authorization_address_has_all_that_google_wants_and_keeps_the_endpoints_own_query() {
         let endpoint = Url::parse("https://accounts.example/auth?tenant=a%26b").unwrap();
         let authorization =
-            Authorization::new(&endpoint, "id&1", "http://127.0.0.1:8080", "mé@gmail.com").unwrap();
+            Authorization::new(&endpoint, "id&1", "http://127.0.0.1:8080", ("mé@gmail.com", "s"))
+                .unwrap();
         assert!(authorization.address.as_str().starts_with(endpoint.as_str()));
         let pairs: BTreeMap<_, _> = authorization.address.query_pairs().into_owned().collect();
         let pair = |name: &str| pairs[name].as_str();
         assert_eq!((pair("tenant"), pair("response_type")), ("a&b", "code"));
         assert_eq!((pair("client_id"), pair("login_hint")), ("id&1", "mé@gmail.com"));
-        assert_eq!((pair("redirect_uri"), pair("scope")), ("http://127.0.0.1:8080", SCOPE));
+        assert_eq!((pair("redirect_uri"), pair("scope")), ("http://127.0.0.1:8080", "s"));
         assert_eq!((pair("access_type"), pair("prompt")), ("offline", "consent"));
         assert_eq!(pair("state"), authorization.state);
         assert_eq!((pair("code_challenge_method"), pair("code_challenge").len()), ("S256", 43));
@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn no_two_authorizations_share_state_or_verifier() {
         let endpoint = Url::parse("https://accounts.example/auth").unwrap();
-        let new = || Authorization::new(&endpoint, "id", "http://127.0.0.1:1", "me").unwrap();
+        let new =
+            || Authorization::new(&endpoint, "id", "http://127.0.0.1:1", ("me", "s")).unwrap();
         let (one, other) = (new(), new());
         assert_ne!(one.state, other.state);
         assert!(one.verifier != other.verifier);

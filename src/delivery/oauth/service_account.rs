@@ -9,7 +9,7 @@ use ring::signature::RSA_PKCS1_SHA256;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{client_file::read_secret, error::TokenError, issuer::SCOPE, web_token};
+use super::{client_file::read_secret, error::TokenError, web_token};
 use crate::{clock::Timestamp, secret::Secret};
 
 /// Seconds for which an assertion is valid: the most that Google takes, so that a slow clock does no harm.
@@ -40,11 +40,11 @@ pub(crate) fn describe(key_file: &Path) -> Result<ServiceAccount, TokenError> {
     Ok(ServiceAccount { email: key.client_email, client_id: key.client_id })
 }
 
-/// An assertion that asks `audience` for an access token to the mailbox `username`. Blocks.
+/// An assertion that asks `audience` for an access token to the mailbox `username` that allows `scope`. Blocks.
 pub(super) fn assertion(
     key_file: &Path,
     username: &str,
-    audience: &str,
+    (audience, scope): (&str, &str),
     now: Timestamp,
 ) -> Result<Secret, TokenError> {
     let key = read(key_file)?;
@@ -53,7 +53,7 @@ pub(super) fn assertion(
     let claims = json!({
         "iss": key.client_email,
         "sub": username,
-        "scope": SCOPE,
+        "scope": scope,
         "aud": audience,
         "iat": issued,
         "exp": issued + LIFETIME_SECONDS,

@@ -193,7 +193,7 @@ impl Source {
     fn before_its_end(&self) -> String {
         let command = self.issuer.command();
         match self.issuer {
-            Issuer::Google => format!(
+            Issuer::Google | Issuer::GoogleApi => format!(
                 "run `{command}` before then; set the consent screen's publishing status to \"In production\" to be rid of this"
             ),
             Issuer::Microsoft => format!("run `{command}` before then"),
@@ -222,7 +222,10 @@ impl Source {
             (Grant::ServiceAccount { key_file }, _) => {
                 let (key_file, username) = (key_file.clone(), self.username.clone());
                 let (audience, now) = (self.exchange.token_endpoint().to_string(), self.now());
-                let sign = move || service_account::assertion(&key_file, &username, &audience, now);
+                let scope = self.issuer.asked();
+                let sign = move || {
+                    service_account::assertion(&key_file, &username, (&audience, scope), now)
+                };
                 Ok(self.held(self.exchange.assert(&blocking(sign).await?).await?))
             }
             (Grant::Application { client, certificate }, _) => {

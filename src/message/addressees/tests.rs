@@ -1,4 +1,4 @@
-//! Who is named in a header section that leaves for an upstream without an envelope.
+//! A header section as it leaves for an upstream without an envelope: examples, and random ones with what must hold of each.
 
 use std::net::IpAddr;
 

@@ -11,6 +11,7 @@ use std::{
 use super::{Auth, SECTION, Upstream};
 use crate::{
     delivery::{
+        Transport,
         oauth::{ClientSource, Endpoint, Endpoints, Grant, Issuer, Limits, Options, SecretSource},
         provider::Provider,
     },
@@ -56,7 +57,11 @@ impl Upstream {
             Auth::ServiceAccount => false,
             Auth::Consent | Auth::Password | Auth::None => self.provider().is_microsoft(),
         };
-        if of_microsoft { Issuer::Microsoft } else { Issuer::Google }
+        match (of_microsoft, self.transport) {
+            (true, _) => Issuer::Microsoft,
+            (false, Transport::GmailApi) => Issuer::GoogleApi,
+            (false, Transport::Smtp) => Issuer::Google,
+        }
     }
 
     /// Whether the owner of an account at Microsoft consents.
@@ -230,7 +235,7 @@ impl Upstream {
     fn endpoints(&self, report: &mut Report<'_>) -> Option<Endpoints> {
         let issuer = self.issuer();
         let (authorization, token) = match issuer {
-            Issuer::Google => (
+            Issuer::Google | Issuer::GoogleApi => (
                 Cow::Borrowed(Endpoints::GOOGLE_AUTHORIZATION),
                 Cow::Borrowed(Endpoints::GOOGLE_TOKEN),
             ),

@@ -3,7 +3,7 @@
 //! Rule: only the configured credential is tried, never inside plain text, and a challenge that announces a refusal is
 //! answered so that the refusal itself is heard (docs/gmail.md section 3.3). Must not know where a token comes from.
 
-use super::{Connection, broken};
+use super::SmtpConnection;
 use crate::{
     clock::Timestamp,
     delivery::{
@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-impl Connection {
-    /// AUTH, with what [`Connection::credential`] gave. Returns when a connection that was opened with it must be
+impl SmtpConnection {
+    /// AUTH, with the credential that was got before. Returns when a connection that was opened with it must be
     /// renewed: a password never ends.
     pub(in crate::delivery) async fn log_in(
         &mut self,
@@ -41,7 +41,7 @@ impl Connection {
             (true, _) => &[lines.plain.as_str()][..],
             (false, true) => &["AUTH LOGIN\r\n", username, password][..],
             (false, false) => {
-                return Err(broken(Stage::Auth, Fault::NoAuth));
+                return Err(Answer::broken(Stage::Auth, Fault::NoAuth));
             }
         };
         for (position, line) in dialogue.iter().enumerate() {
@@ -75,7 +75,7 @@ impl Connection {
         way: Way,
     ) -> Result<Timestamp, Answer> {
         let (provider, host) = (options.provider, options.host.as_str());
-        let broken = |error| broken(Stage::Auth, Fault::NoToken(error));
+        let broken = |error| Answer::broken(Stage::Auth, Fault::NoToken(error));
         let Some(mechanism) = Mechanism::offered(&self.capabilities) else {
             return Err(broken(bearer::not_offered()));
         };

@@ -1,0 +1,291 @@
+//! One connection to the Gmail API: a message is the body of one request over HTTPS (messages.send).
+//!
+//! Rule: the message streams from the queue, a block at a time, and its recipients are those whom its header names. Until its
+//! last block is taken nothing can have been accepted; from then on everything but an answer is uncertain, and so is trouble of
+//! the server's own. Must not know the queue or what an answer means.
+
+mod upload;
+
+use std::{fmt, future::poll_fn, pin::Pin, task::Poll, time::Duration};
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{
+    Method, Request, Response,
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::client::TlsStream;
+
+use self::upload::{Fed, Feed, Upload};
+use super::{
+    answer::{Answer, Fault, Stage, StageCell},
+    api_replies::{self, Problem},
+    bearer,
+    credential::{Bearer, Credential},
+    options::{Limits, Options, Way},
+    reach::reach_encrypted,
+    replies::Transacted,
+    sight::Sight,
+    tls::{self, Trust},
+};
+use crate::{
+    clock::Timestamp,
+    queue::{QueueError, spool_file::MessageReader},
+    smtp::client::capabilities::Capabilities,
+    telemetry::dialogue::{Peer, Speaker},
+};
+
+/// Where a message is sent; `me` is whose token it is.
+const PATH: &str = "/upload/gmail/v1/users/me/messages/send?uploadType=media";
+/// Octets of an answer. One has some hundred.
+const ANSWER_MAX: usize = 64 * 1024;
+/// Octets that the client holds in each direction, beside the block that it is given.
+const BUFFER_MAX: usize = 64 * 1024;
+
+type Driver = http1::Connection<TokioIo<TlsStream<TcpStream>>, Upload>;
+
+/// An open connection.
+pub(super) struct ApiConnection {
+    host: String,
+    sender: SendRequest<Upload>,
+    /// Moves the octets while somebody waits for an answer.
+    driver: Pin<Box<Driver>>,
+    bearer: Option<Bearer>,
+    limits: Limits,
+    speaker: Speaker,
+    protection: Option<(Vec<u8>, &'static str)>,
+}
+
+impl ApiConnection {
+    /// DNS, TCP and TLS.
+    pub(super) async fn open(
+        options: &Options,
+        way: Way,
+        trust: &Trust,
+        stage: &StageCell,
+    ) -> Result<Self, Answer> {
+        stage.enter(Stage::Connect);
+        let broken = |fault| Answer::broken(Stage::Connect, fault);
+        let stream = reach_encrypted(options, way.port, trust).await.map_err(broken)?;
+        let protection = tls::protection(&stream);
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER_MAX);
+        let shaken = builder.handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = shaken.map_err(|error| broken(lost(&error)))?;
+        Ok(Self {
+            host: options.host.clone(),
+            sender,
+            driver: Box::pin(driver),
+            bearer: None,
+            limits: options.limits.clone(),
+            speaker: Speaker::new(Peer::Upstream),
+            protection,
+        })
+    }
+
+    /// Takes the token, which goes with each message. Returns when the connection must be renewed for another one.
+    pub(super) fn log_in(&mut self, credential: &Credential) -> Result<Timestamp, Answer> {
+        let Credential::Token(bearer) = credential else {
+            let words = "the Gmail API takes tokens alone: set upstream.auth to \"oauth\" or \"service-account\"";
+            return Err(Answer::broken(Stage::Auth, Fault::Configuration(words.into())));
+        };
+        self.bearer = Some(bearer.clone());
+        Ok(bearer.token.use_until)
+    }
+
+    /// What is known of the server: it says nothing before it is asked.
+    pub(super) fn sight(&self) -> Sight {
+        Sight {
+            greeting: String::new(),
+            capabilities: Capabilities::default(),
+            protection: self.protection.clone(),
+        }
+    }
+
+    /// Sends one message to all whom its header names. `before_last` runs before the last block of it leaves; when it fails,
+    /// or the message cannot be read, the connection is given up and nothing is delivered.
+    pub(super) async fn transact<F>(
+        &mut self,
+        recipients: usize,
+        reader: MessageReader,
+        before_last: F,
+        stage: &StageCell,
+    ) -> Transacted
+    where
+        F: FnOnce() -> Result<(), QueueError> + Send,
+    {
+        stage.enter(Stage::Mail);
+        let octets = reader.size_bytes();
+        let all = |answer: Answer, broken| Transacted {
+            answers: vec![answer; recipients],
+            broken,
+            store_error: None,
+        };
+        if self.has_ended().await {
+            let fault = Fault::Lost("the server closed the connection".into());
+            return all(Answer::broken(Stage::Mail, fault), true);
+        }
+        let (feed, upload) = upload::channel(octets);
+        let Some(request) = self.request(upload) else {
+            let fault = Fault::Configuration("the access token cannot be sent in a header".into());
+            return all(Answer::broken(Stage::Auth, fault), true);
+        };
+        self.speaker.says(&format!("POST {PATH}\n({octets} octets of a message)"));
+        stage.enter(Stage::Data);
+        let state = feed.state();
+        let answered = self.exchange(request, feed, reader, before_last, stage).await;
+        let is_out = state.is_out();
+        match answered {
+            Err(Interruption::Unreadable(problem)) => {
+                let fault = Fault::Lost("given up because of the queue".into());
+                let store_error = Some(problem);
+                Transacted { store_error, ..all(Answer::broken(Stage::Data, fault), true) }
+            }
+            Err(Interruption::Broken(fault)) => all(ended(is_out, fault), true),
+            Ok((status, body)) => {
+                let Problem { reason, message } = Problem::read(&body);
+                self.speaker.hears(format!("{status} {reason} {message}").trim_end());
+                let answer = judged(status, &body, is_out);
+                if status == 401
+                    && let Some(bearer) = &self.bearer
+                {
+                    bearer.tokens.reject(&bearer.token).await;
+                }
+                // What was answered before the end of its body leaves the connection in the middle of it.
+                let is_whole = is_out && matches!(answer, Answer::Replied { .. });
+                all(answer, !is_whole || self.sender.is_closed())
+            }
+        }
+    }
+
+    /// Whether the server has closed the connection meanwhile.
+    async fn has_ended(&mut self) -> bool {
+        let driver = &mut self.driver;
+        let look = poll_fn(|context| Poll::Ready(driver.as_mut().poll(context).is_ready()));
+        look.await || self.sender.is_closed()
+    }
+
+    fn request(&self, upload: Upload) -> Option<Request<Upload>> {
+        let token = bearer::authorization(&self.bearer.as_ref()?.token.secret)?;
+        Request::builder()
+            .method(Method::POST)
+            .uri(PATH)
+            .header(HOST, &self.host)
+            .header(USER_AGENT, concat!("pillarbox/", env!("CARGO_PKG_VERSION")))
+            .header(AUTHORIZATION, token)
+            .header(CONTENT_TYPE, "message/rfc822")
+            .header(ACCEPT, "application/json")
+            .body(upload)
+            .ok()
+    }
+
+    /// Hands the message over and waits for the answer, which may come before its end.
+    async fn exchange<F>(
+        &mut self,
+        request: Request<Upload>,
+        feed: Feed,
+        reader: MessageReader,
+        before_last: F,
+        stage: &StageCell,
+    ) -> Result<(u16, Vec<u8>), Interruption>
+    where
+        F: FnOnce() -> Result<(), QueueError> + Send,
+    {
+        let limit = self.limits.message(reader.size_bytes());
+        let final_limit = self.limits.final_dot;
+        let answer = self.sender.send_request(request);
+        let answer = async { received(answer.await.map_err(|error| lost(&error))?).await };
+        let driven = driven(self.driver.as_mut(), answer);
+        let feeding = timeout(limit, feed.all(reader, before_last, stage));
+        tokio::pin!(driven, feeding);
+        tokio::select! {
+            biased;
+            answer = &mut driven => return answer.map_err(Interruption::Broken),
+            fed = &mut feeding => match fed {
+                Ok(Ok(Fed::All | Fed::Refused)) => {}
+                Ok(Err(problem)) => return Err(Interruption::Unreadable(problem)),
+                Err(_) => return Err(Interruption::Broken(Fault::too_slow(limit))),
+            },
+        }
+        match timeout(final_limit, driven).await {
+            Ok(answer) => answer.map_err(Interruption::Broken),
+            Err(_) => Err(Interruption::Broken(no_answer(final_limit))),
+        }
+    }
+}
+
+/// Why there is no answer.
+enum Interruption {
+    Broken(Fault),
+    Unreadable(QueueError),
+}
+
+/// Moves the octets of a connection until its answer is there.
+async fn driven<T>(
+    mut driver: Pin<&mut Driver>,
+    answer: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    tokio::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = &mut driver => match ended {
+            // What was read before the end is still in the answer.
+            Ok(()) => answer.await,
+            Err(error) => Err(lost(&error)),
+        },
+    }
+}
+
+/// Status and body. An acceptance is one whatever becomes of its body.
+async fn received(response: Response<Incoming>) -> Result<(u16, Vec<u8>), Fault> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+    match body {
+        Ok(body) => Ok((status.as_u16(), body.to_bytes().to_vec())),
+        Err(_) => Ok((status.as_u16(), Vec::new())),
+    }
+}
+
+/// What an answer is to a message of which the last block is out, or not.
+fn judged(status: u16, body: &[u8], is_out: bool) -> Answer {
+    match status {
+        200..=299 if is_out => api_replies::answer(status, body),
+        // The request timed out there: it is no answer to the message.
+        408 | 500..=599 => {
+            let Problem { reason, message } = Problem::read(body);
+            let words = format!("the API answered {status} {reason} {message}");
+            ended(is_out, Fault::Trouble(words.trim_end().to_owned()))
+        }
+        400..=499 => api_replies::answer(status, body),
+        _ => {
+            ended(is_out, Fault::Garbled(format!("HTTP status {status} is no answer to a message")))
+        }
+    }
+}
+
+/// How a request ended without an answer.
+fn ended(is_out: bool, fault: Fault) -> Answer {
+    let stage = if is_out { Stage::FinalDot } else { Stage::Data };
+    Answer::Broken { stage, after_dot: is_out, fault }
+}
+
+fn lost(error: &hyper::Error) -> Fault {
+    if error.is_closed() || error.is_canceled() || error.is_incomplete_message() {
+        return Fault::Lost("the server closed the connection".into());
+    }
+    Fault::Lost(format!("the connection was lost: {error}"))
+}
+
+fn no_answer(limit: Duration) -> Fault {
+    Fault::Lost(format!("no answer within {} s", limit.as_secs_f32()))
+}
+
+impl fmt::Debug for ApiConnection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ApiConnection").field("host", &self.host).finish_non_exhaustive()
+    }
+}
