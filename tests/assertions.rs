@@ -54,7 +54,19 @@ const SHOWN: &[(&str, &[&str])] = &[
     ),
     (
         "no attempt is charged by replies to the account",
-        &["each_example_of_the_table_does_over_a_real_connection_what_its_row_says"],
+        &[
+            "each_example_of_the_table_does_over_a_real_connection_what_its_row_says",
+            "what_concerns_the_account_pauses_it_and_costs_the_message_nothing",
+        ],
+    ),
+    (
+        "over the API a message goes to its recipients alone, and what is uncertain is sent once more",
+        &[
+            "whatever_a_header_says_exactly_those_who_are_meant_are_named_each_once",
+            "whatever_octets_a_header_has_nobody_else_is_named",
+            "what_happens_behind_the_last_block_is_uncertain_and_sent_once_more_with_the_same_octets",
+            "kills_around_the_last_block_lose_nothing_and_repeat_only_what_was_in_flight",
+        ],
     ),
     (
         "250 recipients arrive as 100, 100 and 50 with one Message-ID",

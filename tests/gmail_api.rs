@@ -88,6 +88,50 @@ fn mail_leaves_over_https_for_exactly_its_recipients_and_the_budget_counts_each(
 }
 
 #[test]
+fn a_large_message_streams_and_memory_does_not_grow_with_it() {
+    const MESSAGE: usize = 24 * 1024 * 1024;
+    const GROWTH_MAX: u64 = 8 * 1024 * 1024;
+    let gmail = Gmail::start();
+    let home = home(&gmail, "recipients_per_day = 500");
+    let daemon = home.start();
+    submit(&home, 0, &["a@x.example"], "a@x.example");
+    assert!(within(PATIENCE, || gmail.recipients() == 1), "{}", tail(&home.log()));
+    daemon.forget_peak();
+    let before = daemon.memory("VmHWM");
+    let line = "0123456789".repeat(7) + "\r\n";
+    let large = text(1, "a@x.example") + &line.repeat(MESSAGE / line.len());
+    let reply = Client::hello(home.smtp).mail("relay@gmail.com", &["a@x.example"], &large);
+    assert!(reply.starts_with("250"), "{reply}");
+    assert!(within(PATIENCE, || gmail.recipients() == 2), "{}", tail(&home.log()));
+    let grown = daemon.memory("VmHWM").saturating_sub(before);
+    assert!(grown < GROWTH_MAX, "{grown} octets more");
+    assert!(gmail.accepted()[1].size as usize > MESSAGE - line.len());
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn doctor_goes_the_way_of_the_api_and_spends_nothing() {
+    let gmail = Gmail::start();
+    let home = home(&gmail, "recipients_per_day = 500");
+    let daemon = home.start();
+    let output = home.output(["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (check, seen) in [
+        ("upstream-ports", "ms"),
+        ("upstream-tls", "certificate good"),
+        ("upstream-greeting", "Gmail API"),
+        ("login", "there is a token to send as relay@gmail.com"),
+    ] {
+        let findings = report["findings"].as_array().unwrap();
+        let found = findings.iter().find(|finding| finding["name"] == check).unwrap();
+        assert_eq!(found["verdict"], "pass", "{report:#}");
+        assert!(found["seen"].as_str().unwrap().contains(seen), "{found}");
+    }
+    assert_eq!(gmail.recipients(), 0);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
 fn kills_around_the_last_block_lose_nothing_and_repeat_only_what_was_in_flight() {
     let mut random = fastrand::Rng::with_seed(seed("kills over the API"));
     let gmail = Gmail::start();

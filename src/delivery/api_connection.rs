@@ -6,17 +6,18 @@
 
 mod upload;
 
-use std::{fmt, future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Method, Request, Response,
+    Method, Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT},
+    ext::on_informational,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::Notify, time::timeout};
 use tokio_rustls::client::TlsStream;
 
 use self::upload::{Fed, Feed, Upload};
@@ -33,7 +34,10 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    queue::{QueueError, spool_file::MessageReader},
+    queue::{
+        QueueError,
+        spool_file::{BUFFER_BYTES, MessageReader},
+    },
     smtp::client::capabilities::Capabilities,
     telemetry::dialogue::{Peer, Speaker},
 };
@@ -42,6 +46,9 @@ use crate::{
 const PATH: &str = "/upload/gmail/v1/users/me/messages/send?uploadType=media";
 /// Octets of an answer. One has some hundred.
 const ANSWER_MAX: usize = 64 * 1024;
+/// How long the leave for the body of a long message is waited for; a server that does not know the question gives none (RFC
+/// 9110 section 10.1.1).
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// Octets that the client holds in each direction, beside the block that it is given.
 const BUFFER_MAX: usize = 64 * 1024;
 
@@ -185,7 +192,7 @@ impl ApiConnection {
     /// Hands the message over and waits for the answer, which may come before its end.
     async fn exchange<F>(
         &mut self,
-        request: Request<Upload>,
+        mut request: Request<Upload>,
         feed: Feed,
         reader: MessageReader,
         before_last: F,
@@ -196,10 +203,16 @@ impl ApiConnection {
     {
         let limit = self.limits.message(reader.size_bytes());
         let final_limit = self.limits.final_dot;
+        let leave = (reader.size_bytes() > BUFFER_BYTES as u64).then(|| asked(&mut request));
         let answer = self.sender.send_request(request);
         let answer = async { received(answer.await.map_err(|error| lost(&error))?).await };
         let driven = driven(self.driver.as_mut(), answer);
-        let feeding = timeout(limit, feed.all(reader, before_last, stage));
+        let feeding = async {
+            if let Some(leave) = leave {
+                drop(timeout(LEAVE_WAIT, leave.notified()).await);
+            }
+            timeout(limit, feed.all(reader, before_last, stage)).await
+        };
         tokio::pin!(driven, feeding);
         tokio::select! {
             biased;
@@ -217,6 +230,20 @@ impl ApiConnection {
     }
 }
 
+/// Asks for leave to send the body, which is told when it comes: what is refused by its header alone is refused before a long
+/// message is on its way, and heard.
+fn asked(request: &mut Request<Upload>) -> Arc<Notify> {
+    let leave = Arc::new(Notify::new());
+    let told = Arc::clone(&leave);
+    on_informational(request, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            told.notify_one();
+        }
+    });
+    request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+    leave
+}
+
 /// Why there is no answer.
 enum Interruption {
     Broken(Fault),
@@ -232,10 +259,10 @@ async fn driven<T>(
     tokio::select! {
         biased;
         answer = &mut answer => answer,
-        ended = &mut driver => match ended {
-            // What was read before the end is still in the answer.
-            Ok(()) => answer.await,
-            Err(error) => Err(lost(&error)),
+        // What was read before the end is still in the answer, whatever has ended it.
+        ended = &mut driver => match (answer.await, ended) {
+            (Err(_), Err(error)) => Err(lost(&error)),
+            (answer, _) => answer,
         },
     }
 }

@@ -167,13 +167,22 @@ fn set_aside(header: &mut Header<'_>) {
         if field.is("Bcc") || field.is("Resent-Bcc") {
             field.remove();
         } else if field.name().is_empty() {
-            let value = [b" ", field.value()].concat();
+            let value = format!(" {}", text_of(field.value()));
             field.rename(NAMELESS);
             field.set_value(value);
         } else if let Some((_, other_name)) = DOUBTFUL.iter().find(|(name, _)| field.is(name)) {
             field.rename(other_name);
         }
+        if has_stray_end(field.original()) {
+            let value = text_of(field.value());
+            field.set_value(value);
+        }
     }
+}
+
+/// Whether a CR stands alone, which somebody could take for the end of a line: before the colon it is in nobody's value.
+fn has_stray_end(field: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', field).any(|position| field.get(position + 1) != Some(&b'\n'))
 }
 
 #[cfg(test)]

@@ -138,6 +138,20 @@ async fn what_concerns_the_account_pauses_it_and_costs_the_message_nothing() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_comes_before_the_end_of_a_large_message_is_heard_and_not_taken_for_a_lost_connection()
+ {
+    let scene = started().await;
+    let line = "0123456789".repeat(7) + "\r\n";
+    let body = String::from_utf8(TO_THREE.to_vec()).unwrap() + &line.repeat(100_000);
+    let answer = "403 accessNotConfigured Gmail API has not been used";
+    scene.sandbox.fail_always(Stage::Auth, Failure::Reply(answer.into()));
+    let id = scene.submit_to(&THREE, body.as_bytes()).await;
+    let account = scene.until_account(AccountCondition::PausedConfiguration).await;
+    assert!(account.reason.contains("accessNotConfigured"), "{}", account.reason);
+    scene.expect_uncharged(id).await;
+}
+
+#[tokio::test]
 async fn a_token_that_was_revoked_is_replaced_at_once_and_one_that_is_refused_again_stops_the_account()
  {
     let scene = started().await;

@@ -9,7 +9,7 @@ use crate::{
         address_list::Found,
         aliases::Routes,
         envelope::{BodyKind, Envelope, Lane, Origin},
-        header::HeaderSection,
+        header::{HeaderSection, end_of_section},
         identity::{FromPolicy, Identity, Terms},
         rewrite::rewrite,
     },
@@ -257,7 +257,7 @@ fn everybody(section: &[u8]) -> Vec<String> {
         text.replace("\r\n", "\n").replace('\r', "\n").replace("\n ", " ").replace("\n\t", " ");
     let mut found = Vec::new();
     for line in text.lines() {
-        assert!(line.contains(':'), "every line is a field: {line:?}");
+        assert!(line.contains(':'), "every line is a field: {line:?} {}", section.escape_ascii());
         let (name, value) = line.split_once(':').unwrap();
         let name = name.trim().to_ascii_lowercase();
         assert!(!name.starts_with("resent-") || !name.ends_with("to") && !name.ends_with("cc"));
@@ -273,6 +273,58 @@ fn everybody(section: &[u8]) -> Vec<String> {
     }
     found.sort_unstable();
     found
+}
+
+/// Text that is rich in what separates fields, lines, words and addresses.
+fn noise(random: &mut fastrand::Rng) -> String {
+    const PIECES: [&str; 24] = [
+        "To:",
+        "Cc: ",
+        "Bcc:",
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+        "\t",
+        ",",
+        ";",
+        ":",
+        "<",
+        ">",
+        "(",
+        ")",
+        "\"",
+        "\\",
+        "@",
+        "a",
+        "ann@x.example",
+        "eve@z.example",
+        "\u{fc}",
+        "=?utf-8?q?a?=",
+        "[",
+    ];
+    (0..random.usize(0..60)).map(|_| PIECES[random.usize(..PIECES.len())]).collect()
+}
+
+#[test]
+fn whatever_octets_a_header_has_nobody_else_is_named() {
+    let mut random = fastrand::Rng::with_seed(12);
+    let meant = addresses(&["ann@x.example", "bob@y.example"]);
+    for _ in 0..20_000 {
+        let mut section = noise(&mut random);
+        let mut line_start = 0;
+        if end_of_section(section.as_bytes(), &mut line_start).is_some() {
+            section.truncate(line_start);
+        }
+        let header = rewritten(&section);
+        let named = name_exactly(&header, &meant, &mut Edits::default()).unwrap();
+        assert_eq!(
+            everybody(&named),
+            ["ann@x.example", "bob@y.example"],
+            "{section:?}\n{}",
+            named.escape_ascii()
+        );
+    }
 }
 
 #[test]
