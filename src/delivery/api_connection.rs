@@ -44,6 +44,8 @@ use crate::{
 
 /// Where a message is sent; `me` is whose token it is.
 const PATH: &str = "/upload/gmail/v1/users/me/messages/send?uploadType=media";
+/// The port that a request need not name.
+const HTTPS: u16 = 443;
 /// Octets of an answer. One has some hundred.
 const ANSWER_MAX: usize = 64 * 1024;
 /// How long the leave for the body of a long message is waited for; a server that does not know the question gives none (RFC
@@ -83,7 +85,7 @@ impl ApiConnection {
         let shaken = builder.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = shaken.map_err(|error| broken(lost(&error)))?;
         Ok(Self {
-            host: options.host.clone(),
+            host: authority(&options.host, way.port),
             sender,
             driver: Box::pin(driver),
             bearer: None,
@@ -230,6 +232,12 @@ impl ApiConnection {
     }
 }
 
+/// The server as a request names it (RFC 9110 section 7.2).
+fn authority(host: &str, port: u16) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == HTTPS { host } else { format!("{host}:{port}") }
+}
+
 /// Asks for leave to send the body, which is told when it comes: what is refused by its header alone is refused before a long
 /// message is on its way, and heard.
 fn asked(request: &mut Request<Upload>) -> Arc<Notify> {
@@ -314,5 +322,31 @@ fn no_answer(limit: Duration) -> Fault {
 impl fmt::Debug for ApiConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ApiConnection").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_named_with_its_port_unless_that_is_the_usual_one() {
+        assert_eq!(authority("gmail.googleapis.com", 443), "gmail.googleapis.com");
+        assert_eq!(authority("localhost", 4711), "localhost:4711");
+        assert_eq!(authority("::1", 443), "[::1]");
+    }
+
+    #[test]
+    fn an_answer_counts_for_what_was_out_when_it_came() {
+        let uncertain = |answer| matches!(answer, Answer::Broken { after_dot: true, .. });
+        let lost = |answer| matches!(answer, Answer::Broken { after_dot: false, .. });
+        for status in [500, 502, 503, 504, 408, 302] {
+            assert!(uncertain(judged(status, b"", true)), "{status}");
+            assert!(lost(judged(status, b"", false)), "{status}");
+        }
+        assert!(lost(judged(200, b"", false)), "nobody can have accepted the half of a message");
+        for status in [200, 400, 401, 403, 413, 429] {
+            assert!(matches!(judged(status, b"", true), Answer::Replied { .. }), "{status}");
+        }
     }
 }

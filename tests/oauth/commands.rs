@@ -176,6 +176,39 @@ fn a_consent_in_the_browser_leads_to_mail_without_any_password() {
 }
 
 #[test]
+fn for_the_api_the_consent_asks_to_send_and_nothing_else_and_no_token_is_in_the_log() {
+    let desk = Desk::new();
+    desk.configure(
+        "provider = \"gmail\"\ntransport = \"gmail-api\"\nauth = \"oauth\"\noauth_client_file = \"client.json\"\n",
+    );
+    let text = fs::read_to_string(desk.home.config()).unwrap();
+    let port = |address: std::net::SocketAddr| format!("port = {}\n", address.port());
+    let (smtp, api) = (desk.sandbox.starttls_address(), desk.sandbox.api_address());
+    fs::write(desk.home.config(), text.replace(&port(smtp), &port(api))).unwrap();
+    let waiting = Waiting::start(&desk, &[]);
+    let scope = "scope=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fgmail.send&";
+    assert!(waiting.address.contains(scope), "{}", waiting.address);
+    browse(&consent(&waiting.address));
+    let (code, text) = waiting.end();
+    assert_eq!(code, Some(0), "{text}");
+
+    let daemon = desk.home.start();
+    let message = "Subject: x\n\nhello";
+    let reply = Client::hello(daemon.smtp).mail("me@gmail.com", &["ok@example.net"], message);
+    assert!(reply.starts_with("250"), "{reply}");
+    assert!(within(PATIENCE, || desk.sandbox.mailbox().count() == 1), "{}", desk.home.log());
+    let accepted = desk.sandbox.mailbox().accepted();
+    assert_eq!(accepted[0].rcpt_to, ["ok@example.net"]);
+    assert_eq!(accepted[0].username.as_deref(), Some("me@gmail.com"));
+    daemon.terminate(PATIENCE);
+    let stored: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(desk.token_file()).unwrap()).unwrap();
+    assert_eq!(stored["scope"], "https://www.googleapis.com/auth/gmail.send");
+    let secret = stored["access"]["token"].as_str().unwrap();
+    assert!(!desk.home.log().contains(secret), "a token is in the log");
+}
+
+#[test]
 fn on_a_machine_without_a_browser_the_address_is_pasted() {
     let desk = Desk::new();
     let mut waiting = Waiting::start(&desk, &["--testing"]);
