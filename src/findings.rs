@@ -36,6 +36,21 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Of several of a kind, each by its name: the gravest, with what of them is as grave.
+    pub(crate) fn of_several(outcomes: Vec<(&str, Self)>) -> Self {
+        let gravest = outcomes.iter().map(|(_, outcome)| outcome.verdict).max();
+        let gravest = gravest.unwrap_or(Verdict::Skipped);
+        let grave = outcomes.iter().filter(|(_, outcome)| outcome.verdict == gravest);
+        let seen = grave.clone().map(|(name, outcome)| format!("{name}: {}", outcome.seen));
+        let mut remedies: Vec<&str> = Vec::new();
+        for (_, outcome) in grave {
+            if !remedies.contains(&&*outcome.remedy) {
+                remedies.push(&outcome.remedy);
+            }
+        }
+        Self::new(gravest, &seen.collect::<Vec<_>>().join("; "), &remedies.join(". "))
+    }
+
     fn new(verdict: Verdict, seen: &str, remedy: &str) -> Self {
         let bounded = |words: &str| {
             let one_line = words.split_whitespace().collect::<Vec<_>>().join(" ");

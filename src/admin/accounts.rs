@@ -95,11 +95,6 @@ impl Upstreams {
         self
     }
 
-    /// That of the main account.
-    pub(crate) fn main(&self) -> &dyn Upstream {
-        &*self.main
-    }
-
     /// That of an account; of one that there is none of, the main one's, which has its mail.
     pub(crate) fn of(&self, account: AccountKey) -> &dyn Upstream {
         let found = self.others.iter().find(|(key, _)| *key == account);

@@ -27,14 +27,15 @@ use tokio::net::UnixStream;
 use super::{
     alert::answers::{Targets, Trials},
     api::{
-        Account, Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage,
-        Redirected, Refused, Resent, Retried, Status,
+        Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage, Redirected,
+        Refused, Resent, Retried, Status,
     },
     configured::Configured,
     contents::{Contents, PartText},
     forecast::{BudgetForecast, Explained},
     health::Health,
     log::Log,
+    of_account::Ordered,
     page::{Ended, Link, PageSessions},
     pulse::Pulse,
     reload::Reload,
@@ -184,8 +185,8 @@ impl Client {
     }
 
     /// The budget.
-    pub(crate) async fn budget(&self) -> Result<Budget, ClientError> {
-        self.ask(Method::GET, "/v1/budget").await
+    pub(crate) async fn budget(&self, account: Option<&str>) -> Result<Budget, ClientError> {
+        self.ask(Method::GET, &of("/v1/budget", account)).await
     }
 
     /// Who has been here.
@@ -310,8 +311,8 @@ impl Client {
     }
 
     /// Opens a paused account.
-    pub(crate) async fn resume(&self) -> Result<Account, ClientError> {
-        self.ask(Method::POST, "/v1/resume").await
+    pub(crate) async fn resume(&self, account: Option<&str>) -> Result<Ordered, ClientError> {
+        self.ask(Method::POST, &of("/v1/resume", account)).await
     }
 
     /// Pauses all sending.
@@ -319,17 +320,24 @@ impl Client {
         &self,
         until: Option<Timestamp>,
         reason: &str,
-    ) -> Result<Account, ClientError> {
+        account: Option<&str>,
+    ) -> Result<Ordered, ClientError> {
         let until = until.map_or_else(String::new, |until| format!("until={}&", until.0));
-        self.ask(Method::POST, &format!("/v1/pause?{until}reason={}", encoded(reason))).await
+        let account =
+            account.map_or_else(String::new, |name| format!("account={}&", encoded(name)));
+        let path = format!("/v1/pause?{until}{account}reason={}", encoded(reason));
+        self.ask(Method::POST, &path).await
     }
 
     /// Has the relay log in once.
     ///
     /// # Errors
     /// No answer, or a refusal.
-    pub(crate) async fn prove_login(&self) -> Result<LoginProof, ClientError> {
-        self.ask(Method::POST, "/v1/login").await
+    pub(crate) async fn prove_login(
+        &self,
+        account: Option<&str>,
+    ) -> Result<LoginProof, ClientError> {
+        self.ask(Method::POST, &of("/v1/login", account)).await
     }
 
     /// Who is told without mail.
@@ -356,8 +364,11 @@ impl Client {
     }
 
     /// The next hours.
-    pub(crate) async fn budget_forecast(&self) -> Result<BudgetForecast, ClientError> {
-        self.ask(Method::GET, "/v1/budget/forecast").await
+    pub(crate) async fn budget_forecast(
+        &self,
+        account: Option<&str>,
+    ) -> Result<BudgetForecast, ClientError> {
+        self.ask(Method::GET, &of("/v1/budget/forecast", account)).await
     }
 
     /// On whom the last days were spent.
@@ -544,6 +555,11 @@ async fn driving<T>(driven: &mut Driven, answer: impl Future<Output = T>) -> T {
         }
         *driven = None;
     }
+}
+
+/// The path of a request about one account, or about whichever it is about without a name.
+fn of(path: &str, account: Option<&str>) -> String {
+    account.map_or_else(|| path.to_owned(), |name| format!("{path}?account={}", encoded(name)))
 }
 
 /// A text within the query of a request.

@@ -495,7 +495,7 @@ async fn tell_daemon(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Resul
         )?;
         return Ok(());
     }
-    if daemon.resume().await.is_ok() {
+    if daemon.resume(None).await.is_ok() {
         writeln!(out, "The running relay has been asked to try again.")?;
     } else {
         writeln!(out, "Now run: pillarbox resume")?;

@@ -19,6 +19,7 @@ mod history;
 mod keyboard;
 mod log;
 mod migrate;
+mod of_account;
 mod page;
 mod password;
 mod pause;
@@ -48,13 +49,16 @@ mod watch;
 use std::{
     ffi::OsString,
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use self::screen::{Output, Screen, Sheet};
+use self::{
+    of_account::OfAccount,
+    screen::{Output, Screen, Sheet},
+};
 use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     exit::{Exit, Failure},
@@ -155,6 +159,8 @@ enum Command {
     Budget {
         #[command(flatten)]
         remote: remote::Arguments,
+        #[command(flatten)]
+        of: OfAccount,
         #[command(subcommand)]
         command: Option<spending::Command>,
     },
@@ -218,7 +224,12 @@ enum Command {
     /// End a pause and try at once.
     ///
     /// Whether it is the account's own or one that was ordered.
-    Resume(remote::Arguments),
+    Resume {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(flatten)]
+        of: OfAccount,
+    },
     /// Show which clients have been here, and what is odd about them.
     Clients(remote::Arguments),
     /// Print a relay.toml made from another program's configuration.
@@ -320,6 +331,20 @@ fn is_for_programs(matches: &clap::ArgMatches) -> bool {
     json == Some(&true) || matches.subcommand().is_some_and(|(_, rest)| is_for_programs(rest))
 }
 
+/// A question, or a simulation, which is more than one.
+fn budget(
+    out: &mut dyn Screen,
+    config: Option<&Path>,
+    remote: &remote::Arguments,
+    asked: Result<remote::Question, simulate::asked::Arguments>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    match asked {
+        Ok(question) => remote::run(out, config, remote, question, now),
+        Err(asked) => simulate::run(out, config, remote, &asked, now),
+    }
+}
+
 fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Result<(), Failure> {
     let config = arguments.config.as_deref();
     match arguments.command {
@@ -350,10 +375,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Alert { remote, command } => {
             remote::run(out, config, &remote, remote::Question::Alert(command), now)
         }
-        Command::Budget { remote, command } => match remote::Question::of_budget(command) {
-            Ok(question) => remote::run(out, config, &remote, question, now),
-            Err(asked) => simulate::run(out, config, &remote, &asked, now),
-        },
+        Command::Budget { remote, of, command } => {
+            budget(out, config, &remote, remote::Question::of_budget(of, command)?, now)
+        }
         Command::Health { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Health(asked.grade()), now)
         }
@@ -374,7 +398,9 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Pause { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Pause(asked), now)
         }
-        Command::Resume(remote) => remote::run(out, config, &remote, remote::Question::Resume, now),
+        Command::Resume { remote, of } => {
+            remote::run(out, config, &remote, remote::Question::Resume(of), now)
+        }
         Command::Clients(remote) => {
             remote::run(out, config, &remote, remote::Question::Clients, now)
         }

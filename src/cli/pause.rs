@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::of_account::OfAccount;
 use super::screen::{Form, Screen, clean, json, when};
 use crate::{admin::client::Client, clock::Timestamp, exit::Failure, written_time};
 
@@ -17,6 +18,8 @@ pub(super) struct Arguments {
     /// How long it lasts, such as 2h.
     #[arg(long = "for", value_name = "TIME", conflicts_with = "until", value_parser = written_time::span_up_to(None))]
     span: Option<Duration>,
+    #[command(flatten)]
+    of: OfAccount,
     /// Why, for everybody who looks at the status.
     #[arg(value_name = "REASON")]
     reason: Vec<String>,
@@ -30,15 +33,21 @@ pub(super) async fn run(
     now: Timestamp,
 ) -> Result<(), Failure> {
     let until = arguments.span.map(|span| now.after(span)).or(arguments.until);
-    let account = client.pause(until, &arguments.reason.join(" ")).await?;
-    match (form, &account.pause) {
-        (Form::Json, _) => json(out, &account)?,
+    let (reason, name) = (arguments.reason.join(" "), arguments.of.name());
+    let ordered = client.pause(until, &reason, name).await?;
+    match (form, &ordered.account.pause) {
+        (Form::Json, _) => json(out, &ordered)?,
         (Form::Text, Some(pause)) => {
             let words = pause.words(|at| when(at, now));
-            writeln!(out, "The relay is {}.", clean(&words))?;
+            let (who, resume) = match name {
+                Some(name) => (format!("The account {name}"), format!(" --account {name}")),
+                None => ("The relay".to_owned(), String::new()),
+            };
+            writeln!(out, "{} is {}.", clean(&who), clean(&words))?;
             writeln!(
                 out,
-                "Mail is still taken, and kept; what is on its way now ends. `pillarbox resume` ends the pause."
+                "Mail is still taken, and kept; what is on its way now ends. `pillarbox resume{}` ends the pause.",
+                clean(&resume)
             )?;
         }
         (Form::Text, None) => writeln!(out, "The pause is over already.")?,

@@ -12,7 +12,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    alert, clients, dead, forecast, health, history, log, page, pause, queue, reload, report,
+    alert, clients, dead, forecast, health, history, log,
+    of_account::OfAccount,
+    page, pause, queue, reload, report,
     runtime::Runtime,
     screen::{Form, Screen, json},
     simulate::asked,
@@ -23,7 +25,9 @@ use crate::{
         api::Kind,
         client::{Client, ClientError},
         health::Grade,
+        of_account::{Named, Ordered},
     },
+    budget::MAIN,
     clock::Timestamp,
     doctor::advice,
     exit::{Exit, Failure},
@@ -57,9 +61,9 @@ pub(super) enum Question {
     /// Who is told without mail.
     Alert(alert::Command),
     /// The budget.
-    Budget,
+    Budget(OfAccount),
     /// Its next hours.
-    BudgetForecast,
+    BudgetForecast(OfAccount),
     /// On whom it was spent.
     BudgetReport(spending::Arguments),
     /// Who has been here.
@@ -79,18 +83,31 @@ pub(super) enum Question {
     /// The order to send nothing for a while.
     Pause(pause::Arguments),
     /// Not a question: open the account.
-    Resume,
+    Resume(OfAccount),
 }
 
 impl Question {
     /// What is asked of the budget; or what is to be simulated, which is more than a question.
-    pub(super) fn of_budget(command: Option<spending::Command>) -> Result<Self, asked::Arguments> {
-        match command {
-            None => Ok(Self::Budget),
-            Some(spending::Command::Forecast) => Ok(Self::BudgetForecast),
+    ///
+    /// # Errors
+    /// What is asked is of all accounts together, and one was named.
+    pub(super) fn of_budget(
+        of: OfAccount,
+        command: Option<spending::Command>,
+    ) -> Result<Result<Self, asked::Arguments>, Failure> {
+        Ok(match command {
+            None => Ok(Self::Budget(of)),
+            Some(spending::Command::Forecast(own)) => {
+                Ok(Self::BudgetForecast(OfAccount { account: own.account.or(of.account) }))
+            }
+            Some(_) if of.account.is_some() => {
+                let words = "--account goes with pillarbox budget and pillarbox budget forecast; what is asked here is of \
+                             all accounts together";
+                return Err(Failure::new(Exit::Usage, words));
+            }
             Some(spending::Command::Report(arguments)) => Ok(Self::BudgetReport(arguments)),
             Some(spending::Command::Simulate(arguments)) => Err(arguments),
-        }
+        })
     }
 }
 
@@ -131,9 +148,11 @@ async fn ask(
             Some(every) => watch::run(out, client, form, every).await?,
             None => show(out, form, &client.status().await?, status::print)?,
         },
-        Question::Budget => show(out, form, &client.budget().await?, status::print_budget)?,
-        Question::BudgetForecast => {
-            show(out, form, &client.budget_forecast().await?, forecast::print)?;
+        Question::Budget(of) => {
+            show(out, form, &client.budget(of.name()).await?, status::print_budget)?;
+        }
+        Question::BudgetForecast(of) => {
+            show(out, form, &client.budget_forecast(of.name()).await?, forecast::print)?;
         }
         Question::BudgetReport(arguments) => {
             show(out, form, &client.budget_report(arguments.days).await?, spending::print)?;
@@ -146,21 +165,37 @@ async fn ask(
         Question::Report(arguments) => report::run(out, client, form, arguments).await?,
         Question::Reload => reload::run(out, client, form).await?,
         Question::Pause(arguments) => pause::run(out, client, form, &arguments, now).await?,
-        Question::Resume => {
-            let answer = client.resume().await?;
-            match form {
-                Form::Json => json(out, &answer)?,
-                Form::Text => {
-                    let budget = client.budget().await?;
-                    status::print_resumed(out, &answer, &budget.departure, now)?;
-                }
-            }
-        }
+        Question::Resume(of) => resume(out, client, form, &of, now).await?,
         Question::Alert(command) => alert::run(out, client, command, form).await?,
         Question::Dead(command) => dead::run(out, client, command, form, now).await?,
         Question::History(command) => history::run(out, client, command, form, now).await?,
         Question::Storm(command) => storm::run(out, client, command, form, now).await?,
         Question::Queue(command) => queue::run(out, client, command, form, now).await?,
+    }
+    Ok(())
+}
+
+async fn resume(
+    out: &mut dyn Screen,
+    client: &Client,
+    form: Form,
+    of: &OfAccount,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let answer = client.resume(of.name()).await?;
+    if matches!(form, Form::Json) {
+        return Ok(json(out, &answer)?);
+    }
+    let budget = client.budget(of.name()).await?;
+    let Ordered { account, others } = &answer;
+    if !others.is_empty() {
+        writeln!(out, "{MAIN}")?;
+    }
+    status::print_resumed(out, account, &budget.departure, now)?;
+    for Named { name, account } in others {
+        let budget = client.budget(Some(name)).await?;
+        writeln!(out, "{name}")?;
+        status::print_resumed(out, account, &budget.departure, now)?;
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ struct Gathered {
 }
 
 async fn gather(client: &Client, since: Timestamp) -> Result<Gathered, ClientError> {
-    let budget = client.budget().await?;
+    let budget = client.budget(None).await?;
     let (mut past, mut partial, oldest) = (Vec::new(), false, since.before(BEFORE));
     // What leaves meanwhile is in both, and in the history as it ended.
     for of in [Of::Queue, Of::History] {

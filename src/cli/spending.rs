@@ -7,6 +7,7 @@ use std::io;
 use clap::value_parser;
 
 use super::{
+    of_account::OfAccount,
     screen::{Screen, Side, Table, clean, when},
     simulate::asked,
 };
@@ -18,7 +19,7 @@ pub(super) enum Command {
     /// Show the next 24 hours.
     ///
     /// What leaves in each, what the window forgets, and what still waits.
-    Forecast,
+    Forecast(OfAccount),
     /// Show on whom the last days were spent.
     ///
     /// By day, origin, lane and rule, and what folding has spared.

@@ -21,6 +21,7 @@ use crate::{
     },
     findings::{Outcome, Verdict},
     quantities::{relative, size},
+    settings::FurtherAccount,
 };
 
 /// The name server.
@@ -43,7 +44,7 @@ const USUAL: [Way; 2] =
 
 /// Goes the way, and fills in what lies behind a broken link.
 pub(super) async fn follow(scene: &Scene, with_login: bool) -> Found {
-    let mut found = go(scene, with_login).await;
+    let mut found = go(scene, (None, &scene.settings.delivery), with_login).await;
     let broken = found.iter().find(|(_, outcome)| outcome.verdict == Verdict::Fail);
     // Where nothing has failed, the last one was not tried.
     let broken = broken.or_else(|| found.last());
@@ -56,8 +57,43 @@ pub(super) async fn follow(scene: &Scene, with_login: bool) -> Found {
     found
 }
 
-async fn go(scene: &Scene, with_login: bool) -> Found {
-    let options = options(&scene.settings.delivery);
+/// Goes the way of each account besides the main one, and says where it ends.
+pub(super) async fn follow_others(scene: &Scene) -> Outcome {
+    let accounts = &scene.settings.accounts;
+    if accounts.is_empty() {
+        return Outcome::skipped("there is no account besides main");
+    }
+    let mut outcomes = Vec::new();
+    for FurtherAccount { name, delivery, .. } in accounts {
+        let found = go(scene, (Some(name), delivery), true).await;
+        let (link, outcome) = worst(found);
+        let seen = match outcome.verdict {
+            Verdict::Pass => outcome.seen.clone(),
+            _ => format!("{link}: {}", outcome.seen),
+        };
+        outcomes.push((name.as_str(), Outcome { seen, ..outcome }));
+    }
+    Outcome::of_several(outcomes)
+}
+
+/// The first of the gravest, else the last: so far it went.
+fn worst(found: Found) -> (&'static str, Outcome) {
+    let gravest = found.iter().map(|(_, outcome)| outcome.verdict).max().unwrap_or(Verdict::Pass);
+    let mut found = found.into_iter();
+    let found = match gravest {
+        Verdict::Pass => found.next_back(),
+        _ => found.find(|(_, outcome)| outcome.verdict == gravest),
+    };
+    found.unwrap_or_else(|| ("dns", Outcome::skipped("not tried")))
+}
+
+/// `account` is the name of the account whose delivery it is, but for the main one.
+async fn go(
+    scene: &Scene,
+    (account, delivery): (Option<&str>, &Options),
+    with_login: bool,
+) -> Found {
+    let options = options(delivery);
     let mut found = Found::new();
     let addresses = match names(&options).await {
         Ok((outcome, addresses)) => {
@@ -94,7 +130,7 @@ async fn go(scene: &Scene, with_login: bool) -> Found {
         }
     }
     if with_login && !found.iter().any(|(_, outcome)| outcome.verdict == Verdict::Fail) {
-        found.push(("login", login(scene, &options, way).await));
+        found.push(("login", login(scene, account, &options, way).await));
     }
     found
 }
@@ -318,7 +354,7 @@ fn greeting(sight: &Sight, scene: &Scene) -> Outcome {
     Outcome::pass(seen)
 }
 
-async fn login(scene: &Scene, options: &Options, way: Way) -> Outcome {
+async fn login(scene: &Scene, account: Option<&str>, options: &Options, way: Way) -> Outcome {
     if options.login.is_none() {
         return Outcome::skipped("no login is configured");
     }
@@ -347,7 +383,7 @@ async fn login(scene: &Scene, options: &Options, way: Way) -> Outcome {
             Err(_) => slow(),
         };
     }
-    match timeout(LOGIN, scene.daemon.prove_login()).await {
+    match timeout(LOGIN, scene.daemon.prove_login(account)).await {
         Ok(Some(Ok(LoginProof::Accepted))) => accepted(),
         Ok(Some(Ok(LoginProof::Failed { reason, remedy }))) => Outcome::fail(reason, remedy),
         Ok(Some(Ok(LoginProof::LeftOut { why }))) => Outcome::skipped(format!("not tried: {why}")),

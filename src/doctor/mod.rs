@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use self::scene::{Found, Scene};
 pub(crate) use self::{
     machine::Machine,
-    order::{NAMES, advice, advice_for_account, needs_daemon},
+    order::{FURTHER_ACCOUNTS, NAMES, advice, advice_for_account, needs_daemon},
     scene::{Daemon, Patient},
     tokens::warnings as token_warnings,
 };
@@ -41,6 +41,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Runs the checks with these names.
 pub(crate) async fn examine(patient: Patient, wanted: &[&'static str]) -> Report {
     let (at, watch) = (patient.clock.wall(), Stopwatch::start());
+    let has_others = patient.settings.as_ref().is_ok_and(|known| !known.accounts.is_empty());
     let mut tasks = tasks(patient, wanted, at);
     let mut found: BTreeMap<&'static str, Outcome> = BTreeMap::new();
     let all = async {
@@ -60,7 +61,10 @@ pub(crate) async fn examine(patient: Patient, wanted: &[&'static str]) -> Report
         let remedy = "See whether a disk or a network file system hangs (dmesg), then look again";
         Outcome::fail(words, remedy)
     };
-    let findings = NAMES.into_iter().filter(|name| wanted.contains(name)).map(|name| {
+    // Nobody has to hear of accounts that there are not; who asks for this check is told.
+    let is_shown = |name: &&str| *name != FURTHER_ACCOUNTS || has_others || wanted.len() == 1;
+    let shown = NAMES.into_iter().filter(|name| wanted.contains(name)).filter(is_shown);
+    let findings = shown.map(|name| {
         let outcome = found.remove(name).unwrap_or_else(unanswered);
         Finding::new(name, outcome)
     });
@@ -99,6 +103,10 @@ fn tasks(patient: Patient, wanted: &[&'static str], now: Timestamp) -> JoinSet<F
     for (name, check) in local::OF_SCENE.into_iter().filter(|(name, _)| is_wanted(name)) {
         let scene = Arc::clone(&scene);
         tasks.spawn_blocking(move || vec![(name, check(&scene))]);
+    }
+    if is_wanted(FURTHER_ACCOUNTS) {
+        let others = Arc::clone(&scene);
+        tasks.spawn(async move { vec![(FURTHER_ACCOUNTS, chain::follow_others(&others).await)] });
     }
     if order::WAY.into_iter().any(is_wanted) {
         let (way, with_login) = (Arc::clone(&scene), is_wanted("login"));

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Every check, in the order in which they are shown: this machine first, then the daemon, then the upstream.
-pub(crate) const NAMES: [&str; 32] = [
+pub(crate) const NAMES: [&str; 33] = [
     "configuration",
     "secret-files",
     "users",
@@ -44,9 +44,13 @@ pub(crate) const NAMES: [&str; 32] = [
     "upstream-tls",
     "upstream-greeting",
     "login",
+    FURTHER_ACCOUNTS,
     "tokens",
     "alert-path",
 ];
+
+/// The way of each account besides the main one, where there are any.
+pub(crate) const FURTHER_ACCOUNTS: &str = "further-accounts";
 
 /// Those on the way to the upstream, each of which needs the one before it.
 pub(super) const WAY: [&str; 5] =

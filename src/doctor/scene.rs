@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use super::machine::Machine;
 use crate::{
     admin::{accounts::Upstreams, api::Status, client::Client},
+    budget::AccountKey,
     clock::{Clock, Timestamp},
     delivery::inspection::LoginProof,
     findings::Outcome,
@@ -31,13 +32,19 @@ impl Daemon {
         }
     }
 
-    /// Has it log in; `None` without it.
-    pub(super) async fn prove_login(&self) -> Option<Result<LoginProof, String>> {
+    /// Has it log in, by the main account or the one with this name; `None` without it.
+    pub(super) async fn prove_login(
+        &self,
+        account: Option<&str>,
+    ) -> Option<Result<LoginProof, String>> {
         match self {
             Self::Answers(_, client) => {
-                Some(client.prove_login().await.map_err(|error| error.to_string()))
+                Some(client.prove_login(account).await.map_err(|error| error.to_string()))
             }
-            Self::Asks(_, upstreams) => Some(Ok(upstreams.main().prove_login().await)),
+            Self::Asks(_, upstreams) => {
+                let account = account.map(AccountKey::of).unwrap_or_default();
+                Some(Ok(upstreams.of(account).prove_login().await))
+            }
             Self::Silent { .. } => None,
         }
     }

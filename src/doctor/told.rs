@@ -5,7 +5,8 @@
 use super::scene::{Daemon, Found};
 use crate::{
     admin::api::{Account, Budget, Status},
-    budget::Limit,
+    budget::{Limit, MAIN},
+    clock::Timestamp,
     findings::Outcome,
     quantities::{count, span, when},
 };
@@ -59,23 +60,42 @@ fn versions(status: &Status) -> Outcome {
 }
 
 fn account(status: &Status) -> Outcome {
-    let Account { condition, since, until, reason, remedy, pause, .. } = &status.account;
-    let paused = pause.as_ref().map(|pause| pause.words(|at| when(at, status.now)));
-    if let Some(paused) = paused.as_ref().filter(|_| status.account.is_open()) {
+    let main = one_account(&status.upstream, &status.account, status.now);
+    let others = status
+        .others
+        .iter()
+        .map(|one| (one.name.as_str(), one_account(&one.upstream, &one.account, status.now)));
+    together(main, others)
+}
+
+/// That of the main account, with those of others where there are any.
+fn together<'a>(
+    main: Outcome,
+    others: impl ExactSizeIterator<Item = (&'a str, Outcome)>,
+) -> Outcome {
+    if others.len() == 0 {
+        return main;
+    }
+    Outcome::of_several([(MAIN, main)].into_iter().chain(others).collect())
+}
+
+fn one_account(upstream: &str, account: &Account, now: Timestamp) -> Outcome {
+    let Account { condition, since, until, reason, remedy, pause, .. } = account;
+    let paused = pause.as_ref().map(|pause| pause.words(|at| when(at, now)));
+    if let Some(paused) = paused.as_ref().filter(|_| account.is_open()) {
         let remedy = "Nothing, if it may wait; pillarbox resume ends the pause";
         return Outcome::warn(format!("the relay is {paused}"), remedy);
     }
-    if status.account.is_open() {
-        let upstream = &status.upstream;
-        return Outcome::pass(match &status.account.username {
+    if account.is_open() {
+        return Outcome::pass(match &account.username {
             Some(username) => format!("open: {upstream} as {username}"),
             None => format!("open: {upstream} without a login"),
         });
     }
-    let tried = until
-        .map_or_else(String::new, |until| format!("; tried again at {}", when(until, status.now)));
+    let tried =
+        until.map_or_else(String::new, |until| format!("; tried again at {}", when(until, now)));
     let paused = paused.map_or_else(String::new, |paused| format!("; the relay is {paused}"));
-    let seen = format!("{condition} since {}: {reason}{tried}{paused}", when(*since, status.now));
+    let seen = format!("{condition} since {}: {reason}{tried}{paused}", when(*since, now));
     // These end by themselves.
     if matches!(condition.as_str(), "backing-off" | "paused-quota") {
         return Outcome::warn(seen, or(remedy, "Nothing, if it does not last"));
@@ -88,9 +108,13 @@ fn or<'a>(remedy: &'a str, otherwise: &'a str) -> &'a str {
 }
 
 fn budget(status: &Status) -> Outcome {
-    let Budget { now, limit, spent, room, frees_at, full_since, early, proposed, .. } =
-        &status.budget;
-    let owner_reserve = &status.budget.owner_reserve;
+    let others = status.others.iter().map(|one| (one.name.as_str(), one_budget(&one.budget)));
+    together(one_budget(&status.budget), others)
+}
+
+fn one_budget(budget: &Budget) -> Outcome {
+    let Budget { now, limit, spent, room, frees_at, full_since, early, proposed, .. } = budget;
+    let owner_reserve = &budget.owner_reserve;
     let spent_words = match limit {
         limit if *limit == Limit::NONE => {
             format!("{} spent in 24 hours, without a limit", count(u64::from(*spent), "recipient"))

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     admin::{
-        api::Status,
+        api::{Account, Status},
         sessions::{Listed, Role, Visit},
     },
+    budget::MAIN,
     clock::Timestamp,
     quantities::when,
     wording::status::account,
@@ -39,9 +40,10 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
 pub(super) async fn change(State(site): State<Site>, form: Form) -> Response {
     let (by, deed) = (&form.visit.person, form.get("deed"));
     let site = site.asking_for(&form.visit);
+    let account = Some(form.get("account")).filter(|name| !name.is_empty());
     let done = match deed {
-        "pause" => site.client.pause(None, form.get("reason")).await.map(drop),
-        "resume" => site.client.resume().await.map(drop),
+        "pause" => site.client.pause(None, form.get("reason"), account).await.map(drop),
+        "resume" => site.client.resume(account).await.map(drop),
         "end" => {
             if let Ok(number) = form.get("session").parse() {
                 site.sessions.end(number);
@@ -60,32 +62,57 @@ pub(super) async fn change(State(site): State<Site>, form: Form) -> Response {
 }
 
 fn body(status: &Status, sessions: &[Listed], visit: &Visit) -> Markup {
-    let lines = vec![
-        ("upstream", vec![status.upstream.clone()]),
-        ("user", status.account.username.iter().cloned().collect()),
-        ("state", account(&status.account, status.now)),
-    ];
     html! {
-        (layout::facts(&lines))
-        @if visit.role == Role::Act { (orders(status, visit)) }
+        @if status.others.is_empty() {
+            (one(None, &status.upstream, &status.account, status.now, visit))
+        } @else {
+            h2 { (MAIN) }
+            (one(Some(MAIN), &status.upstream, &status.account, status.now, visit))
+            @for other in &status.others {
+                h2 { (layout::said(&other.name)) }
+                (one(Some(&other.name), &other.upstream, &other.account, status.now, visit))
+            }
+        }
         h2 { "Who visits this page" }
         (visitors(sessions, visit, status.now))
     }
 }
 
-fn orders(status: &Status, visit: &Visit) -> Markup {
+/// One account; `name` where there are several.
+fn one(
+    name: Option<&str>,
+    upstream: &str,
+    account: &Account,
+    now: Timestamp,
+    visit: &Visit,
+) -> Markup {
+    let lines = vec![
+        ("upstream", vec![upstream.to_owned()]),
+        ("user", account.username.iter().cloned().collect()),
+        ("state", self::account(account, now)),
+    ];
     html! {
-        @if status.account.pause.is_some() || !status.account.is_open() {
+        (layout::facts(&lines))
+        @if visit.role == Role::Act { (orders(name, account, visit)) }
+    }
+}
+
+fn orders(name: Option<&str>, account: &Account, visit: &Visit) -> Markup {
+    let of = |what: &str| name.map_or_else(|| what.to_owned(), |name| format!("{what} ({name})"));
+    html! {
+        @if account.pause.is_some() || !account.is_open() {
             form.deeds method="post" action=(PATH) {
                 (visitor::token(visit))
-                button name="deed" value="resume" { "End every pause and try now" }
+                @if let Some(name) = name { input type="hidden" name="account" value=(name); }
+                button name="deed" value="resume" { (of("End every pause and try now")) }
             }
         }
-        @if status.account.pause.is_none() {
+        @if account.pause.is_none() {
             form.deeds method="post" action=(PATH) {
                 (visitor::token(visit))
-                label { "Why" input name="reason" autocomplete="off" maxlength="200"; }
-                button name="deed" value="pause" { "Send nothing until somebody resumes" }
+                @if let Some(name) = name { input type="hidden" name="account" value=(name); }
+                label { (of("Why")) input name="reason" autocomplete="off" maxlength="200"; }
+                button name="deed" value="pause" { (of("Send nothing until somebody resumes")) }
             }
         }
     }

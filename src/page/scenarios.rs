@@ -50,7 +50,7 @@ pub(super) async fn play(State(site): State<Site>, form: Form) -> Response {
     }
     rehearsal.director.play(scenario);
     tracing::info!(by = form.visit.person, scenario = name, "ordered on the page");
-    let resumed = site.asking_for(&form.visit).client.resume().await;
+    let resumed = site.asking_for(&form.visit).client.resume(None).await;
     if let Err(error) = resumed {
         return layout::unanswered(&form.visit, PATH, &error);
     }

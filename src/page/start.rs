@@ -17,12 +17,12 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    admin::api::{Clients, Status},
+    admin::api::{Account, Clients, OtherAccount, Status},
     quantities::relative,
     wording::{
         Lines,
         clients::odd,
-        status::{account, budget_lines, departure, lines, refusing, title},
+        status::{account, budget_lines, departure, lines, other, refusing, title},
     },
 };
 
@@ -38,7 +38,7 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
     let asked = tokio::try_join!(
         client.pulse(),
         client.status_again(PATIENCE),
-        client.budget_forecast(),
+        client.budget_forecast(None),
         client.tally(),
         client.clients()
     );
@@ -60,6 +60,10 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
             h2 #budget { "The day's budget" }
             (chart::gauge(&status.budget))
             (layout::facts(&beside(budget_lines(&status.budget))))
+            @for one in &status.others {
+                h3 { "Account " (said(&one.name)) }
+                (chart::gauge(&one.budget))
+            }
             (chart::day(&forecast))
             (course::spent(&tally))
             p.small { a href="/budget" { "On whom the last days were spent" } }
@@ -127,17 +131,27 @@ fn odd_devices(clients: &Clients) -> Markup {
 /// Whether mail leaves, in the words of `pillarbox status`.
 fn standing(status: &Status) -> Markup {
     let mut words = departure(status);
-    let is_open = status.account.is_open() && status.account.pause.is_none();
+    let is_open = works(&status.account);
     if !is_open {
         words.splice(..0, account(&status.account, status.now));
     }
+    let is_stuck = |one: &&OtherAccount| !works(&one.account) || one.departure.is_obstructed();
+    let others: Vec<&OtherAccount> = status.others.iter().filter(is_stuck).collect();
+    words.extend(others.iter().flat_map(|one| other(one, status.now)));
     words.extend(refusing(status));
-    let is_well = is_open && !status.departure.is_obstructed() && status.refusing.is_none();
+    let is_well = is_open
+        && others.is_empty()
+        && !status.departure.is_obstructed()
+        && status.refusing.is_none();
     html! {
         div.standing.(if is_well { "good" } else { "bad" }) role="status" {
             @for line in words { p { (worded(&line)) } }
         }
     }
+}
+
+fn works(account: &Account) -> bool {
+    account.is_open() && account.pause.is_none()
 }
 
 fn counters(status: &Status) -> Markup {

@@ -7,9 +7,12 @@ use std::{cmp::Reverse, time::Duration};
 
 use super::{Lines, phrase};
 use crate::{
-    admin::api::{Account, Because, Budget, Checkup, LimitedOrigin, Queue, Status, TargetState},
+    admin::api::{
+        Account, Because, Budget, Checkup, LimitedOrigin, OtherAccount, Queue, Status, TargetState,
+    },
     budget::Limit,
     clock::Timestamp,
+    delivery::LastError,
     doctor,
     findings::Verdict,
     listener::drop_directory::DropState,
@@ -42,16 +45,35 @@ pub(crate) fn lines(status: &Status) -> Lines {
                 .chain(limited(&status.budget))
                 .collect(),
         ),
+        ("others", status.others.iter().flat_map(|one| other(one, now)).collect()),
         ("queue", queue(&status.queue, now)),
         ("left here", dropped(status.dropped.as_ref())),
         ("next", departure(status)),
         ("new mail", refusing(status)),
         ("in flight", in_flight(status)),
         ("refused", refused(status)),
-        ("errors", errors(status)),
+        ("errors", errors(&status.errors, status.unknown_replies, now)),
         ("alerts", status.unreached.iter().filter_map(|target| unreached(target, now)).collect()),
         ("checks", checkup(status)),
     ]
+}
+
+/// An account besides the main one, with what keeps its mail.
+pub(crate) fn other(other: &OtherAccount, now: Timestamp) -> Vec<String> {
+    let OtherAccount { name, upstream, account: state, budget, departure, .. } = other;
+    let user = state.username.as_ref();
+    let user = user.map_or_else(String::new, |username| format!(" as {username}"));
+    let mut lines = account(state, now);
+    if let Some(first) = lines.first_mut() {
+        *first = format!("{upstream}{user}: {first}");
+    }
+    lines.push(spent(budget));
+    lines.extend(upstreams_word(budget));
+    if departure.is_obstructed() && state.is_open() && state.pause.is_none() {
+        lines.push(departure.sentence(|at| when(at, now)));
+    }
+    lines.extend(errors(&other.errors, other.unknown_replies, now));
+    lines.into_iter().map(|line| format!("{name}: {line}")).collect()
 }
 
 fn in_flight(status: &Status) -> Vec<String> {
@@ -77,12 +99,12 @@ fn refused(status: &Status) -> Vec<String> {
     refused.collect()
 }
 
-fn errors(status: &Status) -> Vec<String> {
-    let errors = status.errors.iter().take(ERRORS_SHOWN);
+fn errors(errors: &[LastError], unknown_replies: u64, now: Timestamp) -> Vec<String> {
+    let errors = errors.iter().take(ERRORS_SHOWN);
     let errors =
-        errors.map(|error| format!("{}: {}: {}", when(error.at, status.now), error.id, error.text));
-    let unknown = (status.unknown_replies > 0).then(|| {
-        let number = count(status.unknown_replies, "refusal");
+        errors.map(|error| format!("{}: {}: {}", when(error.at, now), error.id, error.text));
+    let unknown = (unknown_replies > 0).then(|| {
+        let number = count(unknown_replies, "refusal");
         format!("{number} of the upstream in words that are not known; the log has them in full")
     });
     errors.chain(unknown).collect()
