@@ -283,7 +283,10 @@ pub(crate) fn departure(status: &Status) -> Vec<String> {
         }
         _ => departure.sentence(|at| when(at, status.now)),
     };
-    let advice = departure.advice(&status.account.remedy, status.refusing.is_none());
+    // What keeps it may be another account, whose remedy counts then.
+    let other = status.others.iter().find(|one| one.departure == *departure);
+    let account = other.map_or(&status.account, |one| &one.account);
+    let advice = departure.advice(&account.remedy, status.refusing.is_none());
     std::iter::once(line).chain(advice.map(str::to_owned)).collect()
 }
 

@@ -20,7 +20,7 @@ const STARTS: u32 = 5;
 pub(crate) struct Driver {
     child: Child,
     /// What it says later goes nowhere, but a closed pipe would end it.
-    _output: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
     url: String,
 }
 
@@ -45,18 +45,17 @@ impl Driver {
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child =
             command.spawn().expect("chromedriver is missing: make test-page installs it");
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut driver = Self { child, output, url: String::new() };
         let mut said = String::new();
         loop {
             let start = said.len();
-            if output.read_line(&mut said).unwrap() == 0 {
-                child.wait().unwrap();
+            if driver.output.read_line(&mut said).unwrap() == 0 {
                 return Err(said);
             }
             if let Some((_, port)) = said[start..].split_once("started successfully on port ") {
-                let port = port.trim().trim_end_matches('.');
-                let url = format!("http://127.0.0.1:{port}");
-                return Ok(Self { child, _output: output, url });
+                driver.url = format!("http://127.0.0.1:{}", port.trim().trim_end_matches('.'));
+                return Ok(driver);
             }
         }
     }
