@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub(super) struct OfAccount {
-    /// Only this account, by its name in relay.toml; `main` is that of [upstream].
+    /// Only this account, by its name in relay.toml; `main` is that of `[upstream]`.
     #[arg(long = "account", value_name = "NAME")]
     pub(super) account: Option<String>,
 }
