@@ -12,6 +12,7 @@ use super::{
     client_file::Client,
     error::{TokenError, shown},
     issuer::Issuer,
+    microsoft,
     options::{APPLICATION_SCOPE, Options},
     protocol::{self, Authorization, DeviceResponse, ErrorResponse, Reply, TokenResponse},
     refusal::{Exchanged, Refusal, refused, trouble},
@@ -247,6 +248,10 @@ impl Exchange {
     ) -> TokenError {
         let secrets: Vec<&str> = secrets.iter().flatten().map(|secret| secret.expose()).collect();
         let words = response.error_description.as_deref().unwrap_or_default();
+        let words = match self.issuer() {
+            Issuer::Google | Issuer::GoogleApi => words,
+            Issuer::Microsoft => microsoft::without_trace(words),
+        };
         let refusal = Refusal {
             kind: &response.error,
             code: shown(&response.error, &secrets),

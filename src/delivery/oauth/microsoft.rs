@@ -7,6 +7,8 @@ use super::error::Kind;
 
 /// What stands before a number.
 const PREFIX: &str = "AADSTS";
+/// What begins the numbers of one request.
+const TRACE: &str = "Trace ID:";
 /// In the place of the command with which the account's owner consents.
 pub(super) const COMMAND: &str = "{command}";
 
@@ -193,6 +195,12 @@ const DEVICE: &[Row] = &[
     ),
 ];
 
+/// Microsoft's words without what names one request (`Trace ID: ...`): the same refusal is to be known again.
+pub(super) fn without_trace(words: &str) -> &str {
+    let end = [TRACE, "\r\n", "\n"].iter().filter_map(|mark| words.find(mark)).min();
+    words.get(..end.unwrap_or(words.len())).unwrap_or(words).trim_end()
+}
+
 /// What it means, and what a person does; [`COMMAND`] stands for the command with which the owner consents.
 pub(super) type Meaning = (Kind, &'static str);
 
@@ -267,6 +275,18 @@ mod tests {
                 assert!(meaning.1.contains(words), "{number} {meaning:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_names_one_request_is_no_part_of_the_words() {
+        for words in [
+            "AADSTS50173: The grant is revoked.\r\nTrace ID: 21a7\r\nCorrelation ID: 55\r\nTimestamp: 2026-11-29 09:34:07Z",
+            "AADSTS50173: The grant is revoked. Trace ID: 21a7 Correlation ID: 55 Timestamp: 2026-11-29 09:34:07Z",
+            "AADSTS50173: The grant is revoked.",
+        ] {
+            assert_eq!(without_trace(words), "AADSTS50173: The grant is revoked.");
+        }
+        assert_eq!(without_trace("Trace ID: 21a7"), "");
     }
 
     #[test]

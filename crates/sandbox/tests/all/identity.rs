@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use pillarbox_sandbox::{
-    OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options, REFRESH_TOKEN, Sandbox, TokenAnswer,
+    OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, Options, PUBLIC_CLIENT_ID, REFRESH_TOKEN, Sandbox,
+    TokenAnswer,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -318,4 +319,61 @@ async fn a_service_account_gets_a_token_for_the_mailbox_that_it_may_impersonate(
     }
     sandbox.answer_next_token_request(TokenAnswer::UnauthorizedClient);
     assert_eq!(token(&sandbox, &assertion(|_| ())).await.1["error"], "unauthorized_client");
+}
+
+/// A code for another device, and the form that asks whether it was entered.
+async fn device_code(sandbox: &Sandbox) -> (Value, String) {
+    let scope = "https%3A%2F%2Foutlook.office.com%2FSMTP.Send+offline_access";
+    let form = format!("client_id={PUBLIC_CLIENT_ID}&scope={scope}");
+    let (status, _, body) = post(sandbox, "/devicecode", &form).await.unwrap();
+    assert_eq!(status, 200, "{body}");
+    let given: Value = serde_json::from_str(&body).unwrap();
+    let code = given["device_code"].as_str().unwrap();
+    let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
+    let poll = format!("grant_type={grant}&client_id={PUBLIC_CLIENT_ID}&device_code={code}");
+    (given, poll)
+}
+
+async fn enter(sandbox: &Sandbox, given: &Value, what: &str) -> u16 {
+    let code = given["user_code"].as_str().unwrap();
+    get(sandbox, &format!("/device?user_code={code}&{what}")).await.0
+}
+
+#[tokio::test]
+async fn a_code_for_another_device_is_exchanged_once_after_it_was_entered() {
+    let (sandbox, clock) = start_with(|_| {}).await;
+    let (given, poll) = device_code(&sandbox).await;
+    assert_eq!((&given["interval"], &given["expires_in"]), (&json!(5), &json!(900)));
+    assert_eq!(token(&sandbox, &poll).await.1["error"], "authorization_pending");
+    assert_eq!(token(&sandbox, &poll).await.1["error"], "slow_down");
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(token(&sandbox, &poll).await.1["error"], "slow_down", "ten seconds are wanted now");
+    assert_eq!(enter(&sandbox, &given, "username=me@outlook.com").await, 200);
+    clock.advance(Duration::from_secs(15));
+    let (status, granted) = token(&sandbox, &poll).await;
+    assert_eq!(status, 200, "{granted}");
+    assert_eq!(granted["scope"], "https://outlook.office.com/SMTP.Send");
+    assert_eq!(token(&sandbox, &poll).await.1["error"], "bad_verification_code");
+    let mut client = Client::greeted(&sandbox).await;
+    let access = granted["access_token"].as_str().unwrap();
+    client.talk(&format!("C: {}\nS: 235", xoauth2("me@outlook.com", access))).await;
+    // Each refresh brings a new refresh token.
+    let old = granted["refresh_token"].as_str().unwrap();
+    let form = format!("grant_type=refresh_token&client_id={PUBLIC_CLIENT_ID}&refresh_token={old}");
+    let (status, renewed) = token(&sandbox, &form).await;
+    assert!(status == 200 && renewed["refresh_token"] != old, "{renewed}");
+    let (status, refused) = token(&sandbox, &format!("{form}&client_secret=x")).await;
+    assert!(status == 401 && refused.to_string().contains("AADSTS700025"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_code_for_another_device_that_is_refused_or_ends_brings_no_token() {
+    let (sandbox, clock) = start_with(|_| {}).await;
+    let (given, poll) = device_code(&sandbox).await;
+    assert_eq!(enter(&sandbox, &given, "deny=1").await, 200);
+    assert_eq!(token(&sandbox, &poll).await.1["error"], "authorization_declined");
+    let (given, poll) = device_code(&sandbox).await;
+    clock.advance(Duration::from_secs(900));
+    assert_eq!(enter(&sandbox, &given, "username=me@outlook.com").await, 400);
+    assert_eq!(token(&sandbox, &poll).await.1["error"], "expired_token");
 }
