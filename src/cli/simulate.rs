@@ -48,7 +48,7 @@ pub(super) fn run(
     arguments: &Arguments,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let settings = arguments.settings(config)?;
+    let (settings, changes) = arguments.settings(config)?;
     let since = now.before(arguments.last);
     let mut compared = None;
     remote::with_client(config, remote, |client| {
@@ -57,7 +57,7 @@ pub(super) fn run(
         Ok(())
     })?;
     let Some(mut compared) = compared else { return Ok(()) };
-    let changed = arguments.changes().into_iter();
+    let changed = changes.into_iter();
     compared.changes =
         changed.map(|(section, key, value)| format!("[{section}] {key} = {value}")).collect();
     compared.configuration = settings.source.to_string();
