@@ -5,13 +5,12 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    queue::{self, Place, Wanted, Words},
+    queue::{self, Extent, Place, Wanted, Words},
     screen::{Form, Screen, clean},
 };
 use crate::{
     admin::{
         client::Client,
-        counts::CountBy,
         listing::{self, Of},
     },
     clock::Timestamp,
@@ -54,21 +53,11 @@ pub(super) struct List {
     /// docs/operating.md has all keys.
     #[arg(value_name = "WORDS", value_parser = Words, hide_possible_values = true)]
     words: Vec<String>,
-    /// The whole history, however long.
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
-    /// The largest number of messages, or of values with --count-by, to show.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-    /// Only messages behind this one in the list.
-    #[arg(long, value_name = "ID")]
-    after: Option<QueueId>,
+    #[command(flatten)]
+    extent: Extent,
     /// Another order than the newest message first.
     #[arg(long, value_name = "ORDER", conflicts_with = "all")]
     sort: Option<Sort>,
-    /// Count the messages by what they have in common instead.
-    #[arg(long, value_name = "WHAT", conflicts_with_all = ["sort", "after", "all"])]
-    count_by: Option<CountBy>,
 }
 
 /// In which order, instead of the newest message first.
@@ -122,14 +111,7 @@ pub(super) async fn run(
 
 impl List {
     fn wanted(self) -> Result<Wanted, Failure> {
-        Ok(Wanted {
-            of: Of::History,
-            search: queue::search_of(self.words.into_iter(), search::Place::History)?,
-            limit: (!self.all).then_some(self.limit as usize),
-            after: self.after,
-            sort: self.sort.map(Into::into),
-            count_by: self.count_by,
-            nothing: None,
-        })
+        let search = queue::search_of(self.words.into_iter(), search::Place::History)?;
+        Ok(self.extent.wanted(Of::History, search, self.sort.map(Into::into)))
     }
 }

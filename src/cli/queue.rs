@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 pub(super) use self::{
-    list::{List, PAGE, Wanted, print_wanted},
+    list::{Extent, List, PAGE, Wanted, print_wanted},
     query::{Words, as_word, read as search_of},
     selection::{Chosen, Selection},
     show::{Place, show},

@@ -43,24 +43,47 @@ pub(crate) struct List {
     /// docs/operating.md has all keys.
     #[arg(value_name = "WORDS", value_parser = Words, hide_possible_values = true)]
     words: Vec<String>,
-    /// The whole queue, however long.
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
-    /// The largest number of messages, or of values with --count-by, to show.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-    /// Only messages after this one.
-    #[arg(long, value_name = "ID")]
-    after: Option<QueueId>,
+    #[command(flatten)]
+    extent: Extent,
     /// Only messages with a recipient in this state.
     #[arg(long, value_name = "STATE")]
     state: Option<State>,
     /// Another order than that of acceptance.
     #[arg(long, value_name = "ORDER", conflicts_with = "all")]
     sort: Option<Sort>,
+}
+
+/// How much of a list is shown, or counted.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(crate) struct Extent {
+    /// All of it, however long.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// The largest number of messages, or of values with --count-by, to show.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Only messages behind this one in the list.
+    #[arg(long, value_name = "ID")]
+    after: Option<QueueId>,
     /// Count the messages by what they have in common instead.
     #[arg(long, value_name = "WHAT", conflicts_with_all = ["sort", "after", "all"])]
     count_by: Option<CountBy>,
+}
+
+impl Extent {
+    /// So much of what the search finds.
+    pub(crate) fn wanted(&self, of: Of, search: Search, sort: Option<Sort>) -> Wanted {
+        Wanted {
+            of,
+            search,
+            limit: (!self.all).then_some(self.limit as usize),
+            after: self.after,
+            sort,
+            count_by: self.count_by,
+            nothing: None,
+        }
+    }
 }
 
 impl List {
@@ -73,15 +96,7 @@ impl List {
             }
             _ => None,
         };
-        Ok(Wanted {
-            of: Of::Queue,
-            search,
-            limit: (!self.all).then_some(self.limit as usize),
-            after: self.after,
-            sort: self.sort,
-            count_by: self.count_by,
-            nothing,
-        })
+        Ok(Wanted { nothing, ..self.extent.wanted(Of::Queue, search, self.sort) })
     }
 }
 
