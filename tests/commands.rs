@@ -23,6 +23,8 @@ mod fitting;
 mod forecast;
 #[path = "commands/history.rs"]
 mod history;
+#[path = "commands/recipients.rs"]
+mod recipients;
 #[path = "commands/searching.rs"]
 mod searching;
 #[path = "commands/sending.rs"]

@@ -467,11 +467,14 @@ pub(crate) struct Retried {
     pub(crate) departure: Option<Departure>,
 }
 
-/// `DELETE /v1/queue/{id}`.
+/// `DELETE /v1/queue/{id}`, of one recipient with `?recipient=ADDRESS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deleted {
     /// The message.
     pub(crate) id: QueueId,
+    /// How many recipients of it, where it is not all of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipients: Option<u32>,
 }
 
 /// `POST /v1/dead/{id}/redirect?to=ADDRESS`.

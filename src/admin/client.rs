@@ -570,7 +570,13 @@ fn encoded(text: &str) -> String {
 /// The condition as the query of a request.
 fn query(only: &Only) -> String {
     let search = only.search.as_ref().map(|search| encoded(&search.to_string()));
-    let parts = [("state", &only.state), ("without", &only.without), ("search", &search)];
+    let recipient = only.recipient.as_ref().map(|address| encoded(address.as_str()));
+    let parts = [
+        ("state", &only.state),
+        ("without", &only.without),
+        ("search", &search),
+        ("recipient", &recipient),
+    ];
     let parts = parts.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
     parts.enumerate().fold(String::new(), |query, (number, (key, name))| {
         format!("{query}{}{key}={name}", if number == 0 { '?' } else { '&' })

@@ -217,6 +217,7 @@ impl From<QueueError> for Refusal {
             QueueError::NotFound(_) => Kind::NotFound,
             QueueError::Conflict(_) | QueueError::AlreadyKnown(_) => Kind::Conflict,
             QueueError::OtherState(_) => Kind::OtherState,
+            QueueError::NotAlone { .. } => Kind::BadRequest,
         };
         Self::new(kind, error.to_string())
     }

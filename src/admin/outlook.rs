@@ -261,6 +261,7 @@ impl QueueSummary {
                 RecipientState::Reserved { .. } => totals.reserved += 1,
                 RecipientState::Relayed { .. } => totals.relayed += 1,
                 RecipientState::Held { .. } => totals.held += 1,
+                state if state.is_deleted() => {}
                 RecipientState::Dead { .. } => totals.dead += 1,
             }
         }
@@ -270,6 +271,7 @@ impl QueueSummary {
     /// Keeps the first refusal of the message, and of the last [`REFUSED_MAX`] messages with one.
     fn note_refusal(&mut self, message: &QueuedMessage, now: Timestamp) {
         let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
+            state if state.is_deleted() => None,
             RecipientState::Relayed { .. } => None,
             RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
                 Some((recipient, reason))

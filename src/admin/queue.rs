@@ -88,6 +88,8 @@ struct Asked {
     state: Option<String>,
     without: Option<String>,
     search: Option<Search>,
+    /// Of `hold` alone.
+    recipient: Option<Address>,
 }
 
 fn changing(verb: Verb) -> MethodRouter<Sources> {
@@ -107,9 +109,13 @@ async fn change(
     id: QueueId,
     asked: Asked,
 ) -> Result<Json<Retried>, Refusal> {
-    let Asked { at, state, without, search } = asked;
+    let Asked { at, state, without, search, recipient } = asked;
+    if verb != Verb::Hold && recipient.is_some() {
+        let words = "only a hold and a deletion take a recipient (recipient=)";
+        return Err(Refusal::new(Kind::BadRequest, words));
+    }
     search.iter().try_for_each(|search| search.expect_fit(search::Place::Queue))?;
-    let (only, now) = (Only { state, without, search }, sources.clock.wall());
+    let (only, now) = (Only { state, without, search, recipient }, sources.clock.wall());
     let recipients = match (verb, at) {
         (Verb::Retry, None) => sources.store.retry_only(id, now, &only).await?,
         (Verb::Hold, None) => sources.store.keep(id, &only).await?,
@@ -160,10 +166,13 @@ async fn delete(
     only.search.iter().try_for_each(|search| search.expect_fit(search::Place::Queue))?;
     let person = person(peer).await;
     let by = person.clone().unwrap_or_default();
-    sources.store.delete_by(id, &only, person).await?;
+    let recipients = match &only.recipient {
+        Some(_) => Some(sources.store.give_up(id, &only, person).await?),
+        None => sources.store.delete_by(id, &only, person).await.map(|()| None)?,
+    };
     sources.outlook.outdate();
-    tracing::warn!(%id, by, "deleted");
-    Ok(Json(Deleted { id }))
+    tracing::warn!(%id, by, recipients, "deleted");
+    Ok(Json(Deleted { id, recipients }))
 }
 
 /// Where a dead letter goes instead.

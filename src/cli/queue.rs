@@ -26,7 +26,12 @@ pub(super) use self::{
 };
 use super::screen::{Form, Screen};
 use crate::{
-    admin::client::Client, clock::Timestamp, exit::Failure, queue::id::QueueId, written_time,
+    admin::client::Client,
+    clock::Timestamp,
+    exit::{Exit, Failure},
+    queue::id::QueueId,
+    smtp::address::Address,
+    written_time,
 };
 
 /// What to do with the queue.
@@ -61,7 +66,12 @@ pub(crate) enum Command {
     /// Keep messages here until `queue release`, also over restarts.
     ///
     /// What waits of them is not tried.
-    Hold(Selection),
+    Hold {
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        alone: Alone,
+    },
     /// Let messages leave that `queue hold` keeps here.
     ///
     /// What is held for another reason stays; see `queue retry`.
@@ -77,14 +87,25 @@ pub(crate) enum Command {
     },
     /// Remove messages for good, with all their recipients.
     ///
-    /// They are not sent, and nobody is told.
+    /// They are not sent, and nobody is told. With --recipient the others still get theirs.
     Delete {
         #[command(flatten)]
         selection: Selection,
+        #[command(flatten)]
+        alone: Alone,
         /// Confirms --all and a search.
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(crate) struct Alone {
+    /// Only this recipient of the message, as `queue show` prints it; the others are left as they are.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "all")]
+    recipient: Option<Address>,
 }
 
 /// When something leaves.
@@ -107,13 +128,17 @@ pub(super) async fn run(
     form: Form,
     now: Timestamp,
 ) -> Result<(), Failure> {
+    let mut recipient = None;
     let (selection, verb, yes) = match command {
         Command::List(list) => return list::print_list(out, client, &list, form, now).await,
         Command::Cat(cat) => return cat::print(out, client, cat, form).await,
         Command::Explain { id } => return explain::explain(out, client, id, form).await,
         Command::Show { ids } => return show(out, client, Place::Anywhere, &ids, form, now).await,
         Command::Retry(selection) => (selection, Verb::Retry, true),
-        Command::Hold(selection) => (selection, Verb::Hold, true),
+        Command::Hold { selection, alone } => {
+            recipient = alone.recipient;
+            (selection, Verb::Hold, true)
+        }
         Command::Release(selection) => (selection, Verb::Release, true),
         Command::Schedule { selection, time } => {
             let at = time.span.map(|span| now.after(span)).or(time.at).unwrap_or(now);
@@ -122,8 +147,16 @@ pub(super) async fn run(
             }
             (selection, Verb::Schedule(at), true)
         }
-        Command::Delete { selection, yes } => (selection, Verb::Delete, yes),
+        Command::Delete { selection, alone, yes } => {
+            recipient = alone.recipient;
+            (selection, Verb::Delete, yes)
+        }
     };
-    let deed = Deed { verb, dry_run: selection.dry_run, yes };
-    for_each(out, client, selection.chosen()?, form, deed, now).await
+    let deed = Deed { verb, dry_run: selection.dry_run, yes, recipient };
+    let chosen = selection.chosen()?;
+    if deed.recipient.is_some() && matches!(chosen, Chosen::Found(_)) {
+        let words = "--recipient is for messages that are named by their ids, not for a search";
+        return Err(Failure::new(Exit::Usage, words));
+    }
+    for_each(out, client, chosen, form, deed, now).await
 }

@@ -66,7 +66,7 @@ pub(super) async fn run(
         }
         Command::Show { id } => show(out, client, id, form, now).await,
         Command::Release { id, dry_run, yes } => {
-            let deed = queue::Deed { verb: Verb::Release, dry_run, yes };
+            let deed = queue::Deed { dry_run, yes, ..Verb::Release.into() };
             queue::for_each(out, client, Chosen::Found(search_of(id)?), form, deed, now).await
         }
     }

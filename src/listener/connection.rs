@@ -453,6 +453,7 @@ impl Connection<'_> {
             | QueueError::NotFound(_)
             | QueueError::Conflict(_)
             | QueueError::OtherState(_)
+            | QueueError::NotAlone { .. }
             | QueueError::AlreadyKnown(_) => Refusal::Unavailable,
         }
     }

@@ -369,11 +369,11 @@ impl<'a> Batch<'a> {
         Ok(self.index.message(id)?)
     }
 
-    /// Writes the new record, or moves it to the history when every recipient is relayed and nobody is to be told: until
-    /// then a notice wants its file.
+    /// Writes the new record, or moves it to the history when every recipient is relayed or given up by a person and
+    /// nobody is to be told: until then a notice wants its file.
     fn finish(&mut self, id: QueueId, old: &MessageRecord, new: MessageRecord) {
-        let is_relayed = new.recipients.iter().all(|recipient| recipient.state.is_relayed());
-        if is_relayed && new.untold_success().next().is_none() {
+        let is_over = new.recipients.iter().all(|recipient| recipient.state.is_settled());
+        if is_over && new.untold_success().next().is_none() {
             self.changes.finish(id, old, new, Ending::Relayed.at(self.now.wall));
         } else {
             self.changes.put(id, Some(old), Some(new));

@@ -30,6 +30,14 @@ pub enum QueueError {
     /// The message is not, or no longer, in the state that was asked for.
     #[error("message {0} is in another state by now; it was left as it is")]
     OtherState(QueueId),
+    /// A verb for one recipient of a message has met none, or cannot be done to one alone.
+    #[error("message {id} was left as it is: {why}; see pillarbox queue show {id}")]
+    NotAlone {
+        /// Which message.
+        id: QueueId,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// This message is here already, or was.
     #[error("message {0} was handed over before")]
     AlreadyKnown(QueueId),

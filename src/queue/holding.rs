@@ -28,6 +28,23 @@ impl Queue {
         self.marking(id, mark, move |batch| batch.keep(id, &only)).await
     }
 
+    /// Gives up a recipient of a message, as this person wants; nothing is sent to it, and with the last one the message
+    /// leaves the queue. How many there were.
+    pub(crate) async fn give_up(
+        &self,
+        id: QueueId,
+        only: &Only,
+        person: Option<String>,
+    ) -> Result<u32, QueueError> {
+        let _one_at_a_time = self.marks.lock().await;
+        let only = only.clone();
+        let given_up =
+            self.commit(move |batch| batch.give_up(id, &only, person.as_deref())).await?;
+        // It may be the one that was held.
+        self.bring_marks_in_line(id).await?;
+        Ok(given_up)
+    }
+
     /// Makes the recipients due that [`Queue::keep`] has held.
     pub(crate) async fn release(&self, id: QueueId, only: &Only) -> Result<u32, QueueError> {
         let verb_only = only.clone();
@@ -130,6 +147,8 @@ impl Queue {
     }
 }
 
+#[cfg(test)]
+mod recipients;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{error::QueueError, id::QueueId, record::MessageRecord, search::Search};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, smtp::address::Address};
 
 /// Which messages a verb is meant for, as they are at the moment of the deed. The default is any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Only {
     /// One that is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) search: Option<Search>,
+    /// Of such a message this recipient alone; heard by a hold and by a deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipient: Option<Address>,
 }
 
 impl Only {
@@ -56,6 +59,12 @@ impl Only {
     pub(super) fn means_folded(&self) -> bool {
         let names_a_state = self.search.as_ref().is_some_and(Search::names_a_state);
         self.state.is_some() || names_a_state || *self == Self::default()
+    }
+
+    /// Whether this recipient of such a message is meant.
+    pub(super) fn means(&self, address: &Address) -> bool {
+        let is = |one: &Address| one.as_str().eq_ignore_ascii_case(address.as_str());
+        self.recipient.as_ref().is_none_or(is)
     }
 
     /// [`QueueError::OtherState`] when the message is none of these, or none any more.

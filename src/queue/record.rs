@@ -252,14 +252,15 @@ impl MessageRecord {
 
     /// The places of its recipients that are dead, or held because no answer came.
     pub(crate) fn given_up(&self) -> impl Iterator<Item = usize> {
-        self.ended().filter(|place| !self.recipients[*place].state.is_relayed())
+        self.ended().filter(|place| !self.recipients[*place].state.is_settled())
     }
 
     /// The places of its dead recipients.
     pub fn dead(&self) -> impl Iterator<Item = usize> {
         let places = self.recipients.iter().enumerate();
         places.filter_map(|(place, recipient)| {
-            matches!(recipient.state, RecipientState::Dead { .. }).then_some(place)
+            let is_dead = matches!(recipient.state, RecipientState::Dead { .. });
+            (is_dead && !recipient.state.is_deleted()).then_some(place)
         })
     }
 

@@ -14,6 +14,9 @@ use crate::{budget::WINDOW, clock::Timestamp, smtp::address::Address};
 /// Octets of an upstream reply that are kept with a recipient.
 pub(crate) const REPLY_LENGTH_MAX: usize = 400;
 
+/// Why a recipient is dead that a person has given up.
+pub(super) const DELETED: &str = "deleted by a person";
+
 /// At most [`REPLY_LENGTH_MAX`] octets of a text.
 pub(super) fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(REPLY_LENGTH_MAX)].to_owned()
@@ -99,6 +102,18 @@ impl RecipientState {
     #[must_use]
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Relayed { .. } | Self::Dead { .. })
+    }
+
+    /// Whether a person has given this recipient up: it is no dead letter, nobody is told, and no retry means it.
+    #[must_use]
+    pub(crate) fn is_deleted(&self) -> bool {
+        matches!(self, Self::Dead { reason, .. } if reason == DELETED)
+    }
+
+    /// Whether nothing is to be done about this recipient any more.
+    #[must_use]
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_relayed() || self.is_deleted()
     }
 
     /// The state's name, as in logs and on screens.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     admin::{
-        api::{Because, Departure, Kind, Retried},
+        api::{Because, Deleted, Departure, Kind, Retried},
         client::{Client, ClientError},
         counts::CountBy,
         listing::Of,
@@ -21,11 +21,12 @@ use crate::{
     clock::Timestamp,
     exit::Failure,
     queue::{id::QueueId, only::Only, search::Search},
+    smtp::address::Address,
     wording::message::long,
 };
 
 /// What is done, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deed {
     /// What.
     pub(crate) verb: Verb,
@@ -33,11 +34,13 @@ pub(crate) struct Deed {
     pub(crate) dry_run: bool,
     /// Somebody has confirmed it.
     pub(crate) yes: bool,
+    /// Of each message, this recipient alone.
+    pub(crate) recipient: Option<Address>,
 }
 
 impl From<Verb> for Deed {
     fn from(verb: Verb) -> Self {
-        Self { verb, dry_run: false, yes: true }
+        Self { verb, dry_run: false, yes: true, recipient: None }
     }
 }
 
@@ -55,7 +58,8 @@ pub(crate) async fn for_each(
         return show_chosen(out, client, chosen, form, now).await;
     }
     let mut tally = Tally { form, verb, now, done: 0, left_alone: 0, waits: None, refused: None };
-    let only = chosen.only(matches!(verb, Verb::Retry));
+    let chosen_only = chosen.only(matches!(verb, Verb::Retry));
+    let only = Only { recipient: deed.recipient, ..chosen_only };
     let search = match chosen {
         Chosen::Found(search) => search,
         Chosen::Ids(ids, _) => {
@@ -143,10 +147,16 @@ async fn show_chosen(
 /// What was done to one message.
 #[derive(Debug, Default)]
 struct Done {
-    /// How many recipients the verb met.
+    /// How many recipients the verb met; of a deletion only where that was not all of the message.
     recipients: u32,
     /// When the message leaves after that.
     departure: Option<Departure>,
+}
+
+impl From<Deleted> for Done {
+    fn from(answer: Deleted) -> Self {
+        Self { recipients: answer.recipients.unwrap_or_default(), departure: None }
+    }
 }
 
 impl From<Retried> for Done {
@@ -161,7 +171,7 @@ async fn apply(client: &Client, verb: Verb, id: QueueId, only: &Only) -> Result<
         Verb::Hold => client.hold(id, only).await.map(Done::from),
         Verb::Release => client.release(id, only).await.map(Done::from),
         Verb::Schedule(at) => client.schedule(id, at, only).await.map(Done::from),
-        Verb::Delete => client.delete(id, only).await.map(|_| Done::default()),
+        Verb::Delete => client.delete(id, only).await.map(Done::from),
     }
 }
 
@@ -229,8 +239,11 @@ impl Tally {
                 Ok(Done { recipients, departure }),
             ) => serde_json::json!({"id": id, "recipients": recipients, "departure": departure})
                 .to_string(),
-            (Form::Json, Verb::Delete, Ok(_)) => {
+            (Form::Json, Verb::Delete, Ok(Done { recipients: 0, .. })) => {
                 serde_json::json!({"id": id, "deleted": true}).to_string()
+            }
+            (Form::Json, Verb::Delete, Ok(Done { recipients, .. })) => {
+                serde_json::json!({"id": id, "recipients": recipients, "deleted": true}).to_string()
             }
             (Form::Json, _, Err(error)) => {
                 serde_json::json!({"id": id, "error": error.kind(), "message": error.to_string()})
@@ -251,7 +264,10 @@ impl Tally {
                 count((*recipients).into(), "recipient"),
                 leaves_then(departure.as_ref(), self.now)
             ),
-            (Form::Text, Verb::Delete, Ok(_)) => format!("{id} deleted"),
+            (Form::Text, Verb::Delete, Ok(Done { recipients: 0, .. })) => format!("{id} deleted"),
+            (Form::Text, Verb::Delete, Ok(Done { recipients, .. })) => {
+                format!("{id} {} deleted", count((*recipients).into(), "recipient"))
+            }
             (Form::Text, _, Err(error)) => format!("{id} {}", clean(&error.to_string())),
         };
         writeln!(out, "{line}")?;

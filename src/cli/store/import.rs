@@ -233,6 +233,7 @@ impl From<QueueError> for Refusal {
             | QueueError::NotFound(_)
             | QueueError::Conflict(_)
             | QueueError::OtherState(_)
+            | QueueError::NotAlone { .. }
             | QueueError::AlreadyKnown(_) => Self::Message(error.to_string()),
         }
     }

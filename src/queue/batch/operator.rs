@@ -14,15 +14,16 @@ use crate::{
         record::{MessageRecord, NOTICES_MAX, Setbacks},
         ruled::is_by_rule,
         schedule::Schedule,
-        state::{RecipientState, cut},
+        state::{DELETED, RecipientState, cut},
     },
 };
 
-/// Why a deleted message is in the history.
-const DELETED: &str = "deleted by a person";
-
 /// Why a recipient is held that a person wants to keep.
 pub(in crate::queue) const KEPT: &str = "held by a person";
+
+/// What is in the way of a verb for one recipient alone.
+const NOBODY: &str = "it has no such recipient that still waits, is held or is dead";
+const FOLDED: &str = "it is folded in a storm, so it is held or deleted with all its recipients";
 
 /// The same of one to whom no answer had come: it is sent once more at most.
 const KEPT_UNANSWERED: &str = "held by a person; no answer had come to an earlier attempt";
@@ -57,6 +58,7 @@ impl Batch<'_> {
             RecipientState::Queued { resend, .. } => {
                 Some(RecipientState::Queued { due: now, resend: *resend })
             }
+            state if state.is_deleted() => None,
             RecipientState::Held { .. } | RecipientState::Dead { .. } => {
                 Some(RecipientState::Queued { due: now, resend: false })
             }
@@ -257,6 +259,29 @@ impl Batch<'_> {
         self.delete(id, Some(DELETED), Ending::Deleted.by(by, self.now.wall))
     }
 
+    /// Gives up the recipient that is meant, wherever a message that no worker has names it, and sends nothing to it. With
+    /// the last one that is not relayed the message goes as [`Batch::delete_only`] has it; how many there were.
+    pub(in crate::queue) fn give_up(
+        &mut self,
+        id: QueueId,
+        only: &Only,
+        by: Option<&str>,
+    ) -> Answer<u32> {
+        let now = self.now.wall;
+        let given_up = |state: &RecipientState| match state {
+            state if state.is_settled() => None,
+            RecipientState::Reserved { .. } => None,
+            _ => Some(RecipientState::Dead { since: now, reason: DELETED.to_owned() }),
+        };
+        let (old, new, changed) = self.edited(id, only, |_| (), given_up)?;
+        if new.recipients.iter().all(|one| one.state.is_settled()) {
+            self.changes.finish(id, &old, new, Ending::Deleted.by(by, now));
+        } else {
+            self.changes.put(id, Some(&old), Some(new));
+        }
+        Ok(changed)
+    }
+
     fn edit(
         &mut self,
         id: QueueId,
@@ -264,6 +289,19 @@ impl Batch<'_> {
         once: impl FnOnce(&mut MessageRecord),
         change: impl Fn(&RecipientState) -> Option<RecipientState>,
     ) -> Answer<u32> {
+        let (old, new, changed) = self.edited(id, only, once, change)?;
+        self.changes.put(id, Some(&old), Some(new));
+        Ok(changed)
+    }
+
+    /// The record as it is and as it would be, and how many recipients differ.
+    fn edited(
+        &self,
+        id: QueueId,
+        only: &Only,
+        once: impl FnOnce(&mut MessageRecord),
+        change: impl Fn(&RecipientState) -> Option<RecipientState>,
+    ) -> Answer<(MessageRecord, MessageRecord, u32)> {
         if self.engine.claimed.contains(id) {
             return Err(QueueError::Conflict(id));
         }
@@ -271,10 +309,17 @@ impl Batch<'_> {
         only.check(id, &old, self.now.wall)?;
         let mut new = old.clone();
         let mut changed = 0;
-        for recipient in &mut new.recipients {
+        for recipient in new.recipients.iter_mut().filter(|one| only.means(&one.address)) {
             if let Some(state) = change(&recipient.state) {
                 recipient.state = state;
                 changed += 1;
+            }
+        }
+        if only.recipient.is_some() {
+            // The others of a folded message would leave as soon as it is none any more.
+            let problem = [(changed == 0, NOBODY), (new.is_folded(), FOLDED)];
+            if let Some((_, why)) = problem.into_iter().find(|(is_so, _)| *is_so) {
+                return Err(QueueError::NotAlone { id, why });
             }
         }
         if changed > 0 {
@@ -282,7 +327,6 @@ impl Batch<'_> {
             let ended: Vec<usize> = new.ended().collect();
             new.told.retain(|place| ended.contains(place));
         }
-        self.changes.put(id, Some(&old), Some(new));
-        Ok(changed)
+        Ok((old, new, changed))
     }
 }
