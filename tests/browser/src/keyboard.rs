@@ -78,7 +78,7 @@ async fn the_first_stop_leads_past_the_navigation() {
         let next = window.measure("return document.activeElement.name").await;
         assert_eq!(next, "search", "the first of the content");
         window.strike_all("subject:toner").await;
-        window.strike(Key::Enter).await;
+        window.enter(Key::Enter).await;
         let path = window.path().await;
         assert!(path.contains("search=subject%3Atoner"), "{path}");
     })

@@ -109,11 +109,21 @@ impl Window {
 
     /// Presses the first element with this role whose accessible name begins so, and waits for the next document.
     pub(crate) async fn press(&self, role: &str, name: &str) {
+        self.goes_on(&format!("{role} {name:?}"), async || self.choose(role, name).await).await;
+    }
+
+    /// Strikes a key that leads to another document, and waits for it.
+    pub(crate) async fn enter(&self, key: Key) {
+        self.goes_on("the key", async || self.strike(key.clone()).await).await;
+    }
+
+    /// Does what leads to another document, and waits for it.
+    async fn goes_on(&self, what: &str, deed: impl AsyncFnOnce()) {
         let old = self.document().await.expect("a document");
-        self.choose(role, name).await;
+        deed().await;
         let is_new = async || self.document().await.is_some_and(|new| new != old);
         let came = within(PATIENCE, is_new).await;
-        assert!(came, "{role} {name:?} leads nowhere: {}", self.text().await);
+        assert!(came, "{what} leads nowhere: {}", self.text().await);
     }
 
     /// What tells a document that is whole from the one before it.
