@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// On what terms a worker claims.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimLimits {
     /// Whose claim it is.
     pub account: AccountKey,

@@ -141,7 +141,9 @@ impl Engine {
         if !self.standing.wants_a_probe(account, now.wall) {
             // When another account will have been paused for so long that this one may stand in for it.
             let fails_over = self.standing.fails_over_at(&self.accounts, now.wall);
-            return Next::Later(later.into_iter().chain(fails_over).min());
+            let own = (account, self.ledger.of(account));
+            let frees = self.standing.frees_at(&self.accounts, own, self.counted(now), now.wall);
+            return Next::Later(later.into_iter().chain(fails_over).chain(frees).min());
         }
         let accounts = &self.accounts;
         let lent = self.order.first_lent(|route| accounts.is_own(account, route));
@@ -154,7 +156,8 @@ impl Engine {
         if terms.limit.recipients().is_none() || !std::mem::take(&mut self.assume_half_spent) {
             return;
         }
-        let known = self.accounts.accounts.iter().map(|(account, known)| (*account, known.limit));
+        let known =
+            self.accounts.accounts.iter().map(|(account, known)| (*account, known.limits.limit));
         let limits = known.chain([(terms.account, terms.limit)]).collect::<BTreeMap<_, _>>();
         for (account, limit) in limits {
             if let Some(limit) = limit.recipients() {

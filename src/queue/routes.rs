@@ -6,13 +6,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    allowance::EarlyDays,
+    claim::ClaimLimits,
     order::ServedBy,
     state::{AccountCondition, AccountState},
+    times::Times as _,
     way::RouteKey,
 };
 use crate::{
-    budget::{AccountKey, Limit, ledgers::Ledgers},
+    budget::{AccountKey, Ledger, Limit, ledgers::Ledgers},
     clock::{Moment, Timestamp},
+    message::envelope::Lane,
 };
 
 /// The accounts, and the routes that mail takes to them.
@@ -30,8 +34,8 @@ pub(crate) struct Accounts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) name: String,
-    /// Recipients in any 24 hours that mail without a reserve may have.
-    pub(crate) limit: Limit,
+    /// What it may spend, as configured, and who of that how much.
+    pub(crate) limits: ClaimLimits,
 }
 
 /// A route.
@@ -72,12 +76,19 @@ struct Shut {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
     shut: BTreeMap<AccountKey, Shut>,
+    /// What the upstream has turned out to allow of the days of each.
+    early: BTreeMap<AccountKey, EarlyDays>,
 }
 
 impl Standing {
     /// This is the state of an account from now on; says whether anything has changed. A person's pause is not a failure:
     /// mail waits for its end.
     pub(super) fn note(&mut self, account: AccountKey, state: &AccountState) -> bool {
+        let early = self.early.insert(account, state.early.clone());
+        self.note_shut(account, state) || early.unwrap_or_default() != state.early
+    }
+
+    fn note_shut(&mut self, account: AccountKey, state: &AccountState) -> bool {
         if state.condition == AccountCondition::Open {
             return self.shut.remove(&account).is_some();
         }
@@ -94,6 +105,9 @@ impl Standing {
             shut.since = shut.since.moved(step_ms);
             shut.until = shut.until.map(|until| until.moved(step_ms));
         }
+        for early in self.early.values_mut() {
+            *early = std::mem::take(early).with_times(&|_, at| at.moved(step_ms));
+        }
     }
 
     /// Whether an account is shut and may be tried with one message.
@@ -108,6 +122,28 @@ impl Standing {
         times.filter(|at| *at > now).min()
     }
 
+    /// What an account may spend now: no more than its upstream has turned out to allow.
+    fn limit(&self, accounts: &Accounts, account: AccountKey, now: Timestamp) -> Option<Limit> {
+        let Known { limits, .. } = accounts.accounts.get(&account)?;
+        let early = self.early.get(&account);
+        let allowance = early.and_then(|early| early.allowance(limits.limit, now));
+        Some(limits.within(allowance).limit_of(Lane::Normal))
+    }
+
+    /// When an account whose day is spent has room again, and with it the mail that others have for it meanwhile, or that
+    /// it stands in for.
+    pub(super) fn frees_at(
+        &self,
+        accounts: &Accounts,
+        (account, ledger): (AccountKey, &Ledger),
+        counted: Moment,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let limit = self.limit(accounts, account, now)?;
+        let wait = ledger.frees_in(counted, limit).filter(|wait| !wait.is_zero())?;
+        Some(now.after(wait))
+    }
+
     /// Which account has which mail.
     pub(super) fn served_by(
         &self,
@@ -117,8 +153,8 @@ impl Standing {
         now: Timestamp,
     ) -> ServedBy {
         let spent = |account: AccountKey| {
-            let known = accounts.accounts.get(&account);
-            known.is_some_and(|known| ledgers.of(account).room(counted, known.limit) == 0)
+            let limit = self.limit(accounts, account, now);
+            limit.is_some_and(|limit| ledgers.of(account).room(counted, limit) == 0)
         };
         let works = |account: AccountKey, fail_over: FailOver| {
             let shut = self.shut.get(&account);

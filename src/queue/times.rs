@@ -4,6 +4,7 @@
 //! which store holds a record.
 
 use super::{
+    allowance::EarlyDays,
     index::EndKey,
     pause::Pause,
     record::MessageRecord,
@@ -114,7 +115,13 @@ impl Times for AccountState {
         {
             *at = change(Kind::Past, *at);
         }
-        for day in &mut early.0 {
+        early.each_time(change);
+    }
+}
+
+impl Times for EarlyDays {
+    fn each_time(&mut self, change: Change<'_>) {
+        for day in &mut self.0 {
             day.since = change(Kind::Past, day.since);
             day.told = change(Kind::Past, day.told);
         }

@@ -50,9 +50,7 @@ use self::{
 use crate::{
     admin as desk,
     budget::{AccountKey, MAIN},
-    delivery, listener as door,
-    message::envelope::Lane,
-    notices,
+    delivery, listener as door, notices,
     queue::{self, routes as ways, way::RouteKey},
     smtp::address::Address,
     telemetry, trust,
@@ -299,8 +297,8 @@ impl Settings {
             return ways::Accounts::default();
         }
         let known = |(name, delivery, _): (&str, &delivery::Options, u32)| {
-            let limit = delivery.claim_limits().limit_of(Lane::Normal);
-            (delivery.account, ways::Known { name: name.to_owned(), limit })
+            let limits = delivery.claim_limits();
+            (delivery.account, ways::Known { name: name.to_owned(), limits })
         };
         ways::Accounts {
             accounts: self.all_accounts().map(known).collect(),

@@ -9,9 +9,9 @@ use crate::{
         health::Health,
         outlook::Age,
         stand, status,
-        tests::{Idle, account, sources},
+        tests::{Idle, account, limits, sources},
     },
-    budget::{AccountKey, Limit, MAIN},
+    budget::{AccountKey, MAIN},
     clock::{Clock as _, ManualClock, Timestamp},
     live::Live,
     queue::{
@@ -41,7 +41,7 @@ struct Stage {
 }
 
 fn known(name: &str, limit: u32) -> (AccountKey, Known) {
-    (AccountKey::of(name), Known { name: name.into(), limit: Limit::of(limit) })
+    (AccountKey::of(name), Known { name: name.into(), limits: limits(name, limit) })
 }
 
 fn stage() -> Stage {

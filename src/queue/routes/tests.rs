@@ -8,7 +8,8 @@ use crate::{
     clock::Clock as _,
     queue::{
         Claim, ClaimLimits, ClaimedMessage, Outcome, Settlement,
-        fixtures::{Scene, envelope},
+        allowance::Told,
+        fixtures::{LIMITS, Scene, envelope},
         id::QueueId,
         ruled::Ruled,
     },
@@ -23,7 +24,10 @@ fn second() -> AccountKey {
 
 /// Two accounts with ten recipients each; the mail of the route `shop` is the main account's.
 fn accounts(fail_over: FailOver) -> Accounts {
-    let known = |name: &str| Known { name: name.into(), limit: Limit::of(10) };
+    let known = |name: &str| Known {
+        name: name.into(),
+        limits: ClaimLimits { account: AccountKey::of(name), ..LIMITS },
+    };
     let route = Route { accounts: vec![MAIN, second()], fail_over };
     Accounts {
         accounts: [(MAIN, known("main")), (second(), known("second"))].into(),
@@ -44,13 +48,7 @@ async fn accept(scene: &Scene, route: Option<&str>) -> QueueId {
 }
 
 async fn claim(scene: &Scene, account: AccountKey) -> Result<ClaimedMessage, Claim> {
-    let terms = ClaimLimits {
-        account,
-        limit: Limit::of(10),
-        notice_reserve: 0,
-        urgent_reserve: 0,
-        recipients_max: 10,
-    };
+    let terms = ClaimLimits { account, ..LIMITS };
     match scene.queue().claim_due(scene.clock.now(), terms).await.unwrap() {
         Claim::Message(claimed) => Ok(claimed),
         nothing => Err(nothing),
@@ -93,6 +91,52 @@ async fn whose(scene: &Scene, id: QueueId) -> AccountKey {
     }
     assert_eq!(found.len(), 1, "{found:?}");
     found[0]
+}
+
+#[tokio::test]
+async fn an_account_of_which_less_is_allowed_than_it_may_spend_is_spent_with_that() {
+    let scene = scene(FailOver::Spent);
+    for _ in 0..6 {
+        let id = accept(&scene, None).await;
+        let claimed = claim(&scene, MAIN).await.unwrap();
+        assert_eq!(claimed.id, id);
+        settle(&scene, &claimed, relayed()).await;
+    }
+    let id = accept(&scene, Some("shop")).await;
+    assert_eq!(whose(&scene, id).await, MAIN, "four of its ten are left");
+    let (now, mut state) = (scene.clock.wall(), AccountState::open(scene.clock.wall()));
+    for again in [false, true] {
+        state.early.told(Told { again, alike: false }, 6, LIMITS.limit, now);
+    }
+    scene.queue().set_account_state(MAIN, state).await.unwrap();
+    assert_eq!(whose(&scene, id).await, second(), "the upstream allows six");
+    scene.clock.advance(WINDOW);
+    assert_eq!(whose(&scene, id).await, MAIN);
+}
+
+#[tokio::test]
+async fn a_spent_account_looks_again_when_its_day_has_room_though_another_has_the_mail() {
+    let scene = scene(FailOver::Both);
+    for account in [MAIN, second()] {
+        let mut accounts = accounts(FailOver::Both);
+        let own = Route { accounts: vec![account], fail_over: FailOver::Never };
+        accounts.routes.insert(RouteKey::of("own"), own);
+        scene.queue().set_accounts(accounts);
+        for _ in 0..10 {
+            accept(&scene, Some("own")).await;
+            let claimed = claim(&scene, account).await.unwrap();
+            settle(&scene, &claimed, relayed()).await;
+        }
+    }
+    let id = accept(&scene, Some("shop")).await;
+    condition(&scene, MAIN, AccountCondition::PausedCredentials, 48 * 60 * MINUTE).await;
+    let idle = claim(&scene, second()).await.unwrap_err();
+    let Claim::Idle { next } = idle else { panic!("{idle:?}") };
+    scene.clock.advance(MINUTE);
+    let later = claim(&scene, second()).await.unwrap_err();
+    let Claim::Idle { next: Some(at) } = later else { panic!("{later:?}, after {next:?}") };
+    scene.clock.advance(at.since(scene.clock.wall()));
+    assert_eq!(claim(&scene, second()).await.unwrap().id, id, "nobody else could wake it");
 }
 
 #[tokio::test]
@@ -242,7 +286,7 @@ async fn what_each_account_has_spent_is_known_after_a_kill_and_half_of_each_when
     }
     async fn spent(scene: &Scene) -> [u32; 2] {
         let now = scene.clock.now();
-        let of = |account| scene.queue().ledger(account, now, Limit::of(10));
+        let of = |account| scene.queue().ledger(account, now, LIMITS.limit);
         [of(MAIN).await.unwrap().spent, of(second()).await.unwrap().spent]
     }
     assert_eq!(spent(&scene).await, [2, 3]);

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     budget::Limit,
     delivery::{PasswordSource, oauth::Grant, provider::Provider},
-    message::identity::FromPolicy,
+    message::{envelope::Lane, identity::FromPolicy},
     queue::{routes::FailOver, way::RouteKey},
     settings::{Settings, judge},
 };
@@ -152,7 +152,7 @@ fn the_queue_is_told_every_account_with_what_unreserved_mail_may_have_and_every_
     let shop = AccountKey::of("shop");
     let known = |key| {
         let known: &crate::queue::routes::Known = &told.accounts[&key];
-        (known.name.as_str(), known.limit)
+        (known.name.as_str(), known.limits.limit_of(Lane::Normal))
     };
     assert_eq!(known(AccountKey::MAIN), ("main", Limit::from(500 - 25 - 5)));
     assert_eq!(known(shop), ("shop", Limit::from(200 - 25 - 2 - 10)));
