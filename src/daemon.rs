@@ -577,3 +577,6 @@ async fn forget(store: Arc<Queue>, clock: Arc<dyn Clock>, settings: Live<Setting
         clock.sleep(HOUSEKEEPING).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
