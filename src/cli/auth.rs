@@ -27,10 +27,11 @@ use super::{
 };
 use crate::{
     admin::client::Client as Daemon,
+    budget::MAIN,
     clock::{Clock, SystemClock, Timestamp},
     daemon,
     delivery::{
-        Login, PasswordSource,
+        self, Login, PasswordSource,
         oauth::{
             ClientSource, Grant, Issuer, Kind, Options, TokenError,
             client_file::{self, Client},
@@ -68,30 +69,39 @@ pub(super) enum Command {
     Revoke,
 }
 
+/// The command, and of which account.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Only this account, by its name in relay.toml; without it that of `\[upstream\]`.
+    #[arg(long = "account", global = true, value_name = "NAME")]
+    account: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
 /// Runs the command.
 pub(super) fn run(
     out: &mut dyn Screen,
     config: Option<&Path>,
-    command: &Command,
+    arguments: &Arguments,
 ) -> Result<(), Failure> {
     daemon::harden();
     let settings = settings::load(config)?;
-    match command {
+    let account = Account::of(&settings, arguments.account.as_deref())?;
+    match &arguments.command {
         Command::Google(arguments) => {
-            google(out, &Account::consenting_at(&settings, Issuer::Google)?, arguments)
+            google(out, &account.consenting_at(Issuer::Google)?, arguments)
         }
-        Command::Microsoft => {
-            microsoft(out, &Account::consenting_at(&settings, Issuer::Microsoft)?)
-        }
-        Command::Status { json } => status(out, &Account::of(&settings)?, *json),
-        Command::Revoke => revoke(out, &Account::consenting(&settings)?),
+        Command::Microsoft => microsoft(out, &account.consenting_at(Issuer::Microsoft)?),
+        Command::Status { json } => status(out, &account, *json),
+        Command::Revoke => revoke(out, &account.consenting()?),
     }
 }
 
 /// Has the owner consent, as the command for the account's provider without a flag does.
 pub(super) fn consent(out: &mut dyn Screen, config: Option<&Path>) -> Result<(), Failure> {
     let settings = settings::load(config)?;
-    let consenting = Account::consenting(&settings)?;
+    let consenting = Account::of(&settings, None)?.consenting()?;
     match consenting.account.options.issuer {
         Issuer::Microsoft => microsoft(out, &consenting),
         Issuer::Google | Issuer::GoogleApi => {
@@ -123,6 +133,8 @@ const MICROSOFT_LINES: &str = "Write these lines under [upstream]; docs/microsof
 /// An account that logs in with tokens.
 struct Account<'a> {
     settings: &'a Settings,
+    name: &'a str,
+    delivery: &'a delivery::Options,
     username: &'a str,
     options: &'a Options,
 }
@@ -135,14 +147,22 @@ struct Consenting<'a> {
 }
 
 impl<'a> Account<'a> {
-    fn of(settings: &'a Settings) -> Result<Self, Failure> {
-        let login = settings.delivery.login.as_ref();
-        if let Some(login) = login
+    /// The one with this name; the main one without a name.
+    fn of(settings: &'a Settings, name: Option<&str>) -> Result<Self, Failure> {
+        let wanted = name.unwrap_or(MAIN);
+        let found = settings.all_accounts().find(|(name, ..)| *name == wanted);
+        let Some((name, delivery, _)) = found else {
+            let names: Vec<&str> = settings.all_accounts().map(|(name, ..)| name).collect();
+            let words =
+                format!("there is no account called {wanted:?}; there is {}", names.join(", "));
+            return Err(Failure::new(Exit::Data, words));
+        };
+        if let Some(login) = &delivery.login
             && let PasswordSource::Tokens(options) = &login.password
         {
-            return Ok(Self { settings, username: &login.username, options });
+            return Ok(Self { settings, name, delivery, username: &login.username, options });
         }
-        let lines = match settings.delivery.provider.is_microsoft() {
+        let lines = match delivery.provider.is_microsoft() {
             true => MICROSOFT_LINES,
             false => GOOGLE_LINES,
         };
@@ -152,8 +172,9 @@ impl<'a> Account<'a> {
     }
 
     /// The same, when its provider is the one that is asked.
-    fn consenting_at(settings: &'a Settings, issuer: Issuer) -> Result<Consenting<'a>, Failure> {
-        let consenting = Self::consenting(settings)?;
+    fn consenting_at(self, issuer: Issuer) -> Result<Consenting<'a>, Failure> {
+        let settings = self.settings;
+        let consenting = self.consenting()?;
         let own = consenting.account.options.issuer;
         if own.command() == issuer.command() {
             return Ok(consenting);
@@ -169,9 +190,9 @@ impl<'a> Account<'a> {
         Err(Failure::new(Exit::Configuration, words))
     }
 
-    fn consenting(settings: &'a Settings) -> Result<Consenting<'a>, Failure> {
-        let account = Self::of(settings)?;
-        match &account.options.grant {
+    fn consenting(self) -> Result<Consenting<'a>, Failure> {
+        let (options, account) = (self.options, self);
+        match &options.grant {
             Grant::Refresh { client, token_file } => {
                 let file = TokenFile::new(token_file.clone(), account.options.issuer);
                 Ok(Consenting { client, file, account })
@@ -192,7 +213,7 @@ impl<'a> Account<'a> {
 
 impl Consenting<'_> {
     fn exchange(&self) -> Exchange {
-        let ca_file = self.account.settings.delivery.ca_file.clone();
+        let ca_file = self.account.delivery.ca_file.clone();
         Exchange::new(self.account.options.clone(), ca_file, clock())
     }
 
@@ -484,10 +505,13 @@ async fn tell_daemon(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Resul
     let daemon = Daemon::new(consenting.account.settings.admin.socket.clone());
     let Ok(status) = daemon.status().await else { return Ok(()) };
     let waiting = [AccountCondition::PausedCredentials, AccountCondition::PausedConfiguration];
-    if !waiting.iter().any(|condition| condition.name() == status.account.condition) {
+    let name = consenting.account.name;
+    let other = status.others.iter().find(|other| other.name == name);
+    let account = other.map_or(&status.account, |other| &other.account);
+    if !waiting.iter().any(|condition| condition.name() == account.condition) {
         return Ok(());
     }
-    if status.account.pause.is_some() {
+    if account.pause.is_some() {
         // That is a person's order, which this command has no say in.
         writeln!(
             out,
@@ -495,7 +519,8 @@ async fn tell_daemon(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Resul
         )?;
         return Ok(());
     }
-    if daemon.resume(None).await.is_ok() {
+    // A daemon with one account knows no names.
+    if daemon.resume(other.map(|_| name)).await.is_ok() {
         writeln!(out, "The running relay has been asked to try again.")?;
     } else {
         writeln!(out, "Now run: pillarbox resume")?;

@@ -165,8 +165,7 @@ enum Command {
         command: Option<spending::Command>,
     },
     /// Log in with a token, not a password: consent, status, revocation.
-    #[command(subcommand)]
-    Auth(auth::Command),
+    Auth(auth::Arguments),
     /// Tell by the exit code whether the relay is well.
     ///
     /// 0 yes, 1 no, 69 not running.
@@ -384,7 +383,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Log { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Log(asked), now)
         }
-        Command::Auth(command) => auth::run(out, config, &command),
+        Command::Auth(arguments) => auth::run(out, config, &arguments),
         Command::Trace { remote, asked } => {
             remote::run(out, config, &remote, remote::Question::Trace(asked), now)
         }

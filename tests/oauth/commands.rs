@@ -307,6 +307,33 @@ fn an_existing_refresh_token_is_imported_once_it_is_proved() {
 }
 
 #[test]
+fn each_account_has_a_token_of_its_own_and_one_that_there_is_none_of_is_refused() {
+    let desk = Desk::new();
+    let text = fs::read_to_string(desk.home.config()).unwrap();
+    let url = desk.sandbox.oauth_url();
+    let second = format!(
+        "\n[[account]]\nname = \"second\"\nhost = \"127.0.0.1\"\nport = {}\nca_file = \"authority.pem\"\n\
+         username = \"me@gmail.com\"\nauth = \"oauth\"\noauth_client_file = \"client.json\"\n\
+         oauth_authorization_endpoint = \"{url}/authorize\"\noauth_token_endpoint = \"{url}/token\"\n\
+         oauth_revocation_endpoint = \"{url}/revoke\"\n",
+        desk.sandbox.starttls_address().port(),
+    );
+    fs::write(desk.home.config(), text + &second).unwrap();
+    let file = desk.home.path("import");
+    fs::write(&file, REFRESH_TOKEN).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let import = ["auth", "google", "--import", file.to_str().unwrap(), "--account", "second"];
+    let (code, text) = desk.output(&import);
+    assert!(code == Some(0) && text.contains("The token works"), "{text}");
+    assert!(desk.home.state().join("oauth-token-second.json").exists());
+    assert!(!desk.token_file().exists(), "that of the main account");
+    assert_eq!(desk.output(&["auth", "status", "--account", "second"]).0, Some(0));
+    assert_eq!(desk.output(&["auth", "status"]).0, Some(78), "which has none");
+    let (code, text) = desk.output(&["auth", "status", "--account", "third"]);
+    assert!(code == Some(65) && text.contains("there is main, second"), "{text}");
+}
+
+#[test]
 fn a_consent_whose_proof_fails_for_now_is_kept() {
     let desk = Desk::new();
     let waiting = Waiting::start(&desk, &[]);
