@@ -4,6 +4,7 @@
 //! `tests/upstreams/fetch` unpacks them; without them these tests fail. Postfix needs root: elsewhere its tests say so,
 //! as `make test` does beforehand, and show nothing. Every daemon here logs everything, and no secret may be in it.
 
+mod accounts;
 mod aiosmtpd;
 mod postfix;
 mod programs;
@@ -43,9 +44,12 @@ struct Relay {
 
 impl Relay {
     fn start(upstream: &Upstream) -> Self {
-        let home = home_without_brakes(upstream, PLENTY)
-            .environment("PILLARBOX__LOG__LEVEL", "trace")
-            .environment("PILLARBOX__UPSTREAM__CONNECTIONS", "1");
+        let home = home_without_brakes(upstream, PLENTY);
+        Self::at(home.environment("PILLARBOX__UPSTREAM__CONNECTIONS", "1"))
+    }
+
+    fn at(home: Home) -> Self {
+        let home = home.environment("PILLARBOX__LOG__LEVEL", "trace");
         let daemon = home.start();
         Self { home, _daemon: daemon }
     }

@@ -79,6 +79,16 @@ impl Gmail {
         self.sandbox().strike(whom, stage, failure);
     }
 
+    /// Takes that back.
+    pub(crate) fn relent(&self, whom: &str) {
+        self.sandbox().relent(whom);
+    }
+
+    /// Ends every connection.
+    pub(crate) fn disconnect_all(&self) {
+        self.sandbox().disconnect_all();
+    }
+
     /// Every message it took, in the order of their final dots.
     pub(crate) fn accepted(&self) -> Vec<Arc<Accepted>> {
         self.sandbox().mailbox().accepted()

@@ -235,6 +235,8 @@ smtpd_peername_lookup = no
 smtpd_delay_reject = yes
 smtpd_relay_restrictions = permit_sasl_authenticated, reject
 smtpd_recipient_restrictions = check_recipient_access inline:{ { nosuch@example.net = 550 5.1.1 No such user here } }, permit_sasl_authenticated, reject
+smtpd_sender_login_maps = inline:{ { boss@relay.test = boss@relay.test } }
+smtpd_sender_restrictions = reject_known_sender_login_mismatch
 smtpd_client_connection_rate_limit = 0
 smtpd_tls_security_level = encrypt
 smtpd_tls_auth_only = yes
