@@ -147,6 +147,11 @@ impl Stand {
             FailOver::Both => is_paused || is_spent,
         }
     }
+
+    /// Whether it can send. Who cannot, for whatever reason, stands in for nobody.
+    fn can_send(self) -> bool {
+        self.shut.is_none() && self.room > 0
+    }
 }
 
 struct Account {
@@ -414,11 +419,15 @@ impl Week {
         if place == 0 || mail.copies > 1 || mail.was_uncertain {
             return;
         }
-        for earlier in &route.accounts[..place] {
+        for (number, earlier) in route.accounts[..place].iter().enumerate() {
             let stood = self.accounts.iter().find(|one| one.name == *earlier).unwrap().stood;
             let present = stands[earlier];
-            let is_let = [stood, present].iter().any(|one| one.lets_another(route.fail_over, now));
-            let minds_days = matches!(route.fail_over, FailOver::Spent | FailOver::Both);
+            let is_let = [stood, present].iter().any(|one| match number {
+                0 => one.lets_another(route.fail_over, now),
+                _ => !one.can_send(),
+            });
+            let minds_days =
+                number > 0 || matches!(route.fail_over, FailOver::Spent | FailOver::Both);
             assert!(
                 is_let || minds_days && stood.was_reserved_before(present),
                 "{name} has sent mail of {:?} though {earlier} works: {stood:?}, now {present:?}",
@@ -433,8 +442,10 @@ impl Week {
         let now = self.clock.wall();
         let stood = |name: &str| self.accounts.iter().find(|one| one.name == name).unwrap().stood;
         let mut own = route.accounts.iter().map(|name| stood(name));
-        let serves = own.find(|stood| !stood.lets_another(route.fail_over, now));
-        serves.is_some_and(|stood| stood.shut.is_none() && stood.room > 0)
+        own.next().is_some_and(|first| match first.lets_another(route.fail_over, now) {
+            true => own.any(Stand::can_send),
+            false => first.can_send(),
+        })
     }
 
     async fn look_at_the_waiting(&mut self) {

@@ -9,6 +9,7 @@ use super::{
     allowance::EarlyDays,
     claim::ClaimLimits,
     order::ServedBy,
+    pause::Pause,
     state::{AccountCondition, AccountState},
     times::Times as _,
     way::RouteKey,
@@ -41,7 +42,7 @@ pub(crate) struct Known {
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// Its account, and those that stand in for it, in this order; at least one.
+    /// Its account, and those that stand in for it while they can send, in this order; at least one.
     pub(crate) accounts: Vec<AccountKey>,
     /// What they stand in for.
     pub(crate) fail_over: FailOver,
@@ -76,6 +77,8 @@ struct Shut {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
     shut: BTreeMap<AccountKey, Shut>,
+    /// What a person has ordered.
+    pauses: BTreeMap<AccountKey, Pause>,
     /// What the upstream has turned out to allow of the days of each.
     early: BTreeMap<AccountKey, EarlyDays>,
 }
@@ -85,7 +88,12 @@ impl Standing {
     /// mail waits for its end.
     pub(super) fn note(&mut self, account: AccountKey, state: &AccountState) -> bool {
         let early = self.early.insert(account, state.early.clone());
-        self.note_shut(account, state) || early.unwrap_or_default() != state.early
+        let pause = match state.pause.clone() {
+            Some(pause) => self.pauses.insert(account, pause),
+            None => self.pauses.remove(&account),
+        };
+        let is_shut_anew = self.note_shut(account, state);
+        is_shut_anew || early.unwrap_or_default() != state.early || pause != state.pause
     }
 
     fn note_shut(&mut self, account: AccountKey, state: &AccountState) -> bool {
@@ -104,6 +112,9 @@ impl Standing {
         for shut in self.shut.values_mut() {
             shut.since = shut.since.moved(step_ms);
             shut.until = shut.until.map(|until| until.moved(step_ms));
+        }
+        for until in self.pauses.values_mut().filter_map(|pause| pause.until.as_mut()) {
+            *until = until.moved(step_ms);
         }
         for early in self.early.values_mut() {
             *early = std::mem::take(early).with_times(&|_, at| at.moved(step_ms));
@@ -156,26 +167,38 @@ impl Standing {
             let limit = self.limit(accounts, account, now);
             limit.is_some_and(|limit| ledgers.of(account).room(counted, limit) == 0)
         };
-        let works = |account: AccountKey, fail_over: FailOver| {
+        let fails = |account: AccountKey, fail_over: FailOver| {
             let shut = self.shut.get(&account);
             let for_long =
                 |shut: &Shut| now.since(shut.since) >= accounts.fail_over_after && !shut.is_full;
-            let is_paused = shut.is_some_and(for_long);
+            let is_paused = || shut.is_some_and(for_long);
             let is_spent = || shut.is_some_and(|shut| shut.is_full) || spent(account);
             match fail_over {
-                FailOver::Never => true,
-                FailOver::Paused => !is_paused,
-                FailOver::Spent => !is_spent(),
-                FailOver::Both => !is_paused && !is_spent(),
+                FailOver::Never => false,
+                FailOver::Paused => is_paused(),
+                FailOver::Spent => is_spent(),
+                FailOver::Both => is_paused() || is_spent(),
             }
         };
+        // Who cannot send either helps nobody, whatever is the matter; at the end of its pause it may be tried.
+        let is_shut = |shut: &Shut| shut.until.is_none_or(|until| until > now);
+        let can_stand_in = |account: &AccountKey| {
+            let is_shut = self.shut.get(account).is_some_and(is_shut);
+            let is_paused = self.pauses.get(account).is_some_and(|pause| pause.holds(now));
+            !is_shut && !is_paused && !spent(*account)
+        };
         let serves = |route: &Route| {
-            let first = route.accounts.first().copied().unwrap_or_default();
-            let mut own = route.accounts.iter().copied();
-            own.find(|account| works(*account, route.fail_over)).unwrap_or(first)
+            let (first, others) = route.accounts.split_first()?;
+            let stands_in = || others.iter().copied().find(can_stand_in);
+            let other = if fails(*first, route.fail_over) { stands_in() } else { None };
+            Some(other.unwrap_or(*first))
         };
         ServedBy {
-            routes: accounts.routes.iter().map(|(key, route)| (*key, serves(route))).collect(),
+            routes: accounts
+                .routes
+                .iter()
+                .map(|(key, route)| (*key, serves(route).unwrap_or_default()))
+                .collect(),
             accounts: accounts.accounts.keys().copied().collect(),
         }
     }

@@ -62,6 +62,19 @@ async fn settle(scene: &Scene, claimed: &ClaimedMessage, outcome: Outcome) {
     scene.queue().settle(claimed.id, settlement).await.unwrap();
 }
 
+/// Its ten recipients are spent.
+async fn spend_all(scene: &Scene, account: AccountKey) {
+    let mut accounts = (*scene.queue().shared.accounts.get()).clone();
+    let own = Route { accounts: vec![account], fail_over: FailOver::Never };
+    accounts.routes.insert(RouteKey::of("own"), own);
+    scene.queue().set_accounts(accounts);
+    for _ in 0..10 {
+        accept(scene, Some("own")).await;
+        let claimed = claim(scene, account).await.unwrap();
+        settle(scene, &claimed, relayed()).await;
+    }
+}
+
 fn relayed() -> Outcome {
     Outcome::Relayed { reply: "250 2.0.0 OK".into() }
 }
@@ -118,15 +131,7 @@ async fn an_account_of_which_less_is_allowed_than_it_may_spend_is_spent_with_tha
 async fn a_spent_account_looks_again_when_its_day_has_room_though_another_has_the_mail() {
     let scene = scene(FailOver::Both);
     for account in [MAIN, second()] {
-        let mut accounts = accounts(FailOver::Both);
-        let own = Route { accounts: vec![account], fail_over: FailOver::Never };
-        accounts.routes.insert(RouteKey::of("own"), own);
-        scene.queue().set_accounts(accounts);
-        for _ in 0..10 {
-            accept(&scene, Some("own")).await;
-            let claimed = claim(&scene, account).await.unwrap();
-            settle(&scene, &claimed, relayed()).await;
-        }
+        spend_all(&scene, account).await;
     }
     let id = accept(&scene, Some("shop")).await;
     condition(&scene, MAIN, AccountCondition::PausedCredentials, 48 * 60 * MINUTE).await;
@@ -208,6 +213,47 @@ async fn another_stands_in_for_an_account_whose_day_is_spent_until_it_has_room()
     assert_eq!(whose(&scene, id).await, MAIN);
     condition(&scene, MAIN, AccountCondition::PausedQuota, WINDOW).await;
     assert_eq!(whose(&scene, id).await, second(), "its upstream says that the day is full");
+}
+
+#[tokio::test]
+async fn who_cannot_send_either_stands_in_for_nobody_until_it_may_be_tried() {
+    for (fail_over, trouble, other) in [
+        (FailOver::Spent, AccountCondition::PausedQuota, AccountCondition::PausedCredentials),
+        (FailOver::Paused, AccountCondition::PausedCredentials, AccountCondition::PausedQuota),
+        (FailOver::Both, AccountCondition::BackingOff, AccountCondition::BackingOff),
+    ] {
+        let scene = scene(fail_over);
+        condition(&scene, MAIN, trouble, 60 * MINUTE).await;
+        condition(&scene, second(), other, 30 * MINUTE).await;
+        scene.clock.advance(2 * MINUTE);
+        let id = accept(&scene, Some("shop")).await;
+        assert_eq!(whose(&scene, id).await, MAIN, "{fail_over:?}");
+        scene.clock.advance(28 * MINUTE);
+        assert_eq!(whose(&scene, id).await, second(), "{fail_over:?}");
+    }
+    let scene = scene(FailOver::Paused);
+    condition(&scene, MAIN, AccountCondition::PausedCredentials, 60 * MINUTE).await;
+    let now = scene.clock.wall();
+    let pause = Some(Pause::new(now, Some(now.after(20 * MINUTE)), "new plan"));
+    let ordered = AccountState { pause, ..AccountState::open(now) };
+    scene.queue().set_account_state(second(), ordered).await.unwrap();
+    scene.clock.advance(2 * MINUTE);
+    let id = accept(&scene, Some("shop")).await;
+    assert_eq!(whose(&scene, id).await, MAIN, "a person has paused the other");
+    scene.clock.advance(18 * MINUTE);
+    assert_eq!(whose(&scene, id).await, second());
+}
+
+#[tokio::test]
+async fn who_has_spent_its_own_day_stands_in_for_nobody_until_it_has_room() {
+    let scene = scene(FailOver::Paused);
+    spend_all(&scene, second()).await;
+    condition(&scene, MAIN, AccountCondition::PausedCredentials, 48 * 60 * MINUTE).await;
+    scene.clock.advance(2 * MINUTE);
+    let id = accept(&scene, Some("shop")).await;
+    assert_eq!(whose(&scene, id).await, MAIN, "the other's day is spent");
+    scene.clock.advance(WINDOW);
+    assert_eq!(whose(&scene, id).await, second());
 }
 
 #[tokio::test]
