@@ -310,6 +310,7 @@ mod tests {
             because: Because::Budget,
             why: "the 24 h budget is spent".into(),
             account: None,
+            account_name: None,
         };
         let mishap = Mishap { number: 2, last: "notices" };
         let health = of([of_departure(departure), of_held(1), of_mishaps(mishap)]);

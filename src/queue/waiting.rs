@@ -102,6 +102,9 @@ pub(crate) struct Departure {
     /// Of a wait for the account: how it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<AccountCondition>,
+    /// Whose account decides that, when there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) account_name: Option<String>,
 }
 
 /// What decides when mail leaves.
@@ -320,7 +323,13 @@ impl Situation {
         {
             Some(LimitedOrigin { words, limit, until }) => {
                 let why = format!("its origin ({words}) has had its {limit} recipients of a day");
-                Departure { at: Some(*until), because: Because::Origin, why, account: None }
+                Departure {
+                    at: Some(*until),
+                    because: Because::Origin,
+                    why,
+                    account: None,
+                    account_name: None,
+                }
             }
             None => departure,
         }
@@ -456,15 +465,17 @@ impl Situation {
             Because::Held => "it is held for a person".to_owned(),
             Because::Folded => "it is folded into a storm of mail that is alike".to_owned(),
         };
-        let why = match &self.name {
+        let is_of_an_account = because == Because::Account || because.is_of_an_account();
+        let account_name = self.name.as_deref().filter(|_| is_of_an_account).map(str::to_owned);
+        let why = match &account_name {
             Some(name) if because == Because::Account => {
                 format!("the account {name} is {}", self.account.condition.name())
             }
-            Some(name) if because.is_of_an_account() => format!("account {name}: {why}"),
-            _ => why,
+            Some(name) => format!("account {name}: {why}"),
+            None => why,
         };
         let account = Some(self.account.condition).filter(|_| because == Because::Account);
-        Departure { at, because, why, account }
+        Departure { at, because, why, account, account_name }
     }
 }
 

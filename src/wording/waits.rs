@@ -62,6 +62,9 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
     };
     let until = departure.at.filter(|at| *at > now);
     let until = until.map_or_else(String::new, |at| format!(" until {}", local(at, now)));
+    let name = departure.account_name.as_ref();
+    let [name, of_name] =
+        ["", "of "].map(|of| name.map_or_else(String::new, |name| format!(" {of}{name}")));
     match departure.because {
         Because::Empty => "-".to_owned(),
         Because::InFlight => "is being sent".to_owned(),
@@ -86,12 +89,12 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
         Because::Pace => format!("waits for the pace{until}"),
         Because::Logins => format!("waits for the logins of the hour{until}"),
         Because::Budget if departure.at.is_none() => "never leaves: the budget is 0".to_owned(),
-        Because::Budget => format!("waits for the budget{until}"),
+        Because::Budget => format!("waits for the budget{of_name}{until}"),
         Because::Origin => format!("waits for its origin's limit{until}"),
         Because::Paused => format!("waits{until}: {}", departure.why),
         Because::Account => match departure.account {
-            Some(condition) => format!("waits for the account{until}: {}", condition.cause()),
-            None => format!("waits for the account{until}"),
+            Some(condition) => format!("waits for the account{name}{until}: {}", condition.cause()),
+            None => format!("waits for the account{name}{until}"),
         },
         Because::Store => "waits for the queue, which has failed".to_owned(),
         Because::Stopping => "waits for the next start".to_owned(),

@@ -77,12 +77,12 @@ impl Stage {
         *account.state.lock().expect("no panic") = Some(state);
     }
 
-    async fn why(&self, id: QueueId) -> (Because, String) {
+    async fn why(&self, id: QueueId) -> (Because, String, Option<String>) {
         let message = self.queue.show(id).await.expect("a queue").expect("it waits");
         let situations = stand::situations(&self.sources).await.expect("a queue");
         let situation = situations.of(&message.record);
         let departure = situation.departure_of_message(id, &message.record).expect("it waits");
-        (departure.because, departure.why)
+        (departure.because, departure.why, departure.account_name)
     }
 }
 
@@ -93,7 +93,8 @@ async fn what_keeps_the_mail_of_one_account_keeps_no_other_mail() {
     stage.shut(&stage.second, AccountCondition::PausedCredentials);
     assert_eq!(stage.why(ordinary).await.0, Because::Now);
     let words = "the account second is paused-credentials".to_owned();
-    assert_eq!(stage.why(of_shop).await, (Because::Account, words.clone()));
+    let name = Some(SECOND.to_owned());
+    assert_eq!(stage.why(of_shop).await, (Because::Account, words.clone(), name));
     let told = status::told(&stage.sources, Age::New).await.expect("a queue");
     let [second] = &told.others[..] else { panic!("one more account") };
     assert_eq!((told.account.condition.as_str(), told.departure.because), ("open", Because::Now));

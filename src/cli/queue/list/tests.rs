@@ -51,6 +51,12 @@ fn messages() -> Vec<Message> {
     let mut urgent = message(1, "UPS on battery", departure("now", Some(0), None), &boss(0));
     urgent.lane = "urgent".into();
     urgent.from = None;
+    // Of a relay with several accounts.
+    let of_second = |because, minutes, account| {
+        let mut departure = departure(because, minutes, account);
+        departure["account_name"] = json!("second");
+        message(4, "Scan", departure, &boss(0))
+    };
     vec![
         message(3, "toner low", departure("budget", Some(32), None), &boss(0)),
         message(95, long, departure("due", Some(10), None), &two),
@@ -73,6 +79,8 @@ fn messages() -> Vec<Message> {
         message(4, "Scan", departure("stopping", None, None), &boss(0)),
         message(4, "Scan", departure("in-flight", Some(0), None), &boss(0)),
         urgent,
+        of_second("account", Some(45), Some("paused-credentials")),
+        of_second("budget", Some(32), None),
     ]
 }
 
