@@ -17,7 +17,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::account::AccountKey;
-pub(crate) use self::account::MAIN;
+pub(crate) use crate::addressed::MAIN;
 use crate::clock::{BootId, Moment, Timestamp};
 
 /// The length of the window in which Gmail counts.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Timestamp, text};
+use crate::{addressed::addressed, clock::Timestamp, text};
 
 /// Octets of what was seen, and of the remedy: a few lines on a screen, with a whole reply of a server in them.
 const WORDS_LENGTH_MAX: usize = 1_500;
@@ -49,6 +49,13 @@ impl Outcome {
             }
         }
         Self::new(gravest, &seen.collect::<Vec<_>>().join("; "), &remedies.join(". "))
+    }
+
+    /// The same where it is about the account with this name and was written as of the main one.
+    #[must_use]
+    pub(crate) fn addressed(self, account: &str) -> Self {
+        let (seen, remedy) = (addressed(&self.seen, account), addressed(&self.remedy, account));
+        Self { seen, remedy, ..self }
     }
 
     fn new(verdict: Verdict, seen: &str, remedy: &str) -> Self {

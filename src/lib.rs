@@ -14,6 +14,7 @@ pub use pillarbox_smtp::{self as smtp, secret};
 pub use pillarbox_sandbox as sandbox;
 
 // 0: time, stopping, events, text to show
+mod addressed;
 pub mod careful_file;
 pub mod clock;
 pub mod exit;

@@ -29,7 +29,7 @@ use self::{
     journal::Journal,
     lines::{Lines as Queue, Stream},
 };
-use crate::text;
+use crate::{addressed::addressed, text};
 
 use tracing::{
     Event, Level, Subscriber,
@@ -305,17 +305,17 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let [message, rest] = [(); 2].map(|()| String::with_capacity(FIELDS_BYTES_START));
-        let mut fields = Fields { form: self.0.form, message, rest, apart: String::new() };
-        event.record(&mut fields);
         // In the work of one account of several: its name, of which the events know nothing.
         let mut scope = context.event_scope().into_iter().flatten();
-        if let Some(span) = scope.find(|span| span.name() == accounts::SPAN) {
-            let known = span.extensions();
-            let value = known.get::<FormattedFields<N>>();
-            value
-                .into_iter()
-                .zip(span.fields())
-                .for_each(|(value, field)| fields.text(&field, value));
+        let span = scope.find(|span| span.name() == accounts::SPAN);
+        let known = span.as_ref().map(|span| span.extensions());
+        let account = known.as_ref().and_then(|known| known.get::<FormattedFields<N>>());
+        let account = account.map(|known| known.fields.as_str());
+        let form = self.0.form;
+        let mut fields = Fields { form, account, message, rest, apart: String::new() };
+        event.record(&mut fields);
+        if let Some((account, span)) = account.zip(span.as_ref()) {
+            span.fields().iter().for_each(|field| fields.text(&field, account));
         }
         begin(&mut writer, self.0, *event.metadata().level())?;
         match self.0.form {
@@ -332,17 +332,23 @@ where
 }
 
 /// The fields of an event, already formatted; the message comes first in the line.
-struct Fields {
+struct Fields<'a> {
     form: Form,
+    /// The account that it is about, where there are several.
+    account: Option<&'a str>,
     message: String,
     rest: String,
     /// Each by itself, for [`Form::Fields`].
     apart: String,
 }
 
-impl Fields {
+impl Fields<'_> {
     fn text(&mut self, field: &Field, value: &str) {
         let is_message = field.name() == "message";
+        // What a person is told to do was written as of the main account.
+        let is_advice = is_message || field.name() == "remedy";
+        let addressed = self.account.filter(|_| is_advice).map(|name| addressed(value, name));
+        let value = addressed.as_deref().unwrap_or(value);
         if !is_message {
             self.name(field);
         }
@@ -377,7 +383,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         let mut bounded = Bounded::default();
         let _: fmt::Result = bounded.write_str(value);
@@ -529,6 +535,15 @@ pub(crate) mod tests {
         };
         let text = lines(Format::Text, log);
         assert!(text[0].ends_with("  INFO relayed id=abc account_name=shop"), "{}", text[0]);
+        let advice = lines(Format::Text, || {
+            let span = of_account("shop");
+            let _inside = span.enter();
+            let (reason, remedy) = ("says upstream.host", "Correct upstream.host.");
+            tracing::warn!(reason, remedy, "once mended: pillarbox resume");
+        });
+        let words = "once mended: pillarbox resume --account shop reason=\"says upstream.host\" \
+                     remedy=\"Correct shop's host.\" account_name=shop";
+        assert!(advice[0].ends_with(words), "{}", advice[0]);
         let json = lines(Format::Json, log);
         let event: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
         assert_eq!((&event["id"], &event["account_name"]), (&"abc".into(), &"shop".into()));

@@ -12,6 +12,7 @@ use super::{
     stand,
 };
 use crate::{
+    addressed::addressed,
     clock::Timestamp,
     queue::{
         Totals,
@@ -129,8 +130,13 @@ fn of_accounts(sources: &Sources) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for (account, upstream) in sources.upstreams.all() {
         let (state, called) = (upstream.status().account, facts.called(account));
+        let pause = of_pause(&called, &state, now).map(|trouble| {
+            let addressed = |text: String| addressed(&text, &facts.of(account).name);
+            let (what, remedy) = (addressed(trouble.what), addressed(trouble.remedy));
+            Trouble { what, remedy, ..trouble }
+        });
         troubles.extend(of_account(&called, &state));
-        troubles.extend(of_pause(&called, &state, now));
+        troubles.extend(pause);
     }
     troubles
 }
@@ -165,7 +171,7 @@ fn of_departure(departure: Departure) -> Option<Trouble> {
         Some(_) => "Nothing, if it may wait; pillarbox budget says what was spent",
         None => "Raise budget.recipients_per_day and restart",
     };
-    is_news.then(|| Trouble { spoils: Grade::Clear, what, remedy: remedy.to_owned() })
+    is_news.then(|| Trouble { spoils: Grade::Clear, what, remedy: departure.addressed(remedy) })
 }
 
 fn of_held(recipients: u64) -> Option<Trouble> {

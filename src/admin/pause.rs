@@ -16,6 +16,7 @@ use super::{
     socket::Peer,
 };
 use crate::{
+    addressed::with_account,
     clock::Timestamp,
     queue::pause::{PAUSE_MAX, Pause},
     text,
@@ -64,7 +65,10 @@ async fn pause(
     }
     let by = person(peer).await.unwrap_or_default();
     match of.account.filter(|_| facts.has_several_accounts()) {
-        Some(account_name) => tracing::warn!(by, account_name, "{words}"),
+        Some(account_name) => {
+            let words = with_account(&words, &account_name);
+            tracing::warn!(by, account_name, "{words}");
+        }
         None => tracing::warn!(by, "{words}"),
     }
     Ok(Json(Ordered::new(&facts, states, now)))

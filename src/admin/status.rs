@@ -22,6 +22,7 @@ use super::{
     stand::{self, Stand, refusing},
 };
 use crate::{
+    addressed::addressed,
     clock::Timestamp,
     delivery::{InFlight, inspection::LoginProof},
     queue::{
@@ -217,7 +218,8 @@ pub(crate) async fn line(sources: &Sources) -> String {
 fn account_line(stand: &Stand) -> String {
     let Situation { name, account, now, .. } = &stand.situation;
     let name = name.as_ref().map_or_else(String::new, |name| format!("{name} "));
-    let paused = account.pause(*now).map(|pause| format!(", {}", pause.words(utc)));
+    let pause = account.pause(*now).map(|pause| format!(", {}", pause.words(utc)));
+    let paused = pause.map(|words| addressed(&words, &stand.facts.name));
     format!("account {name}{}{}", account.condition.name(), paused.unwrap_or_default())
 }
 

@@ -4,8 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The account's name where there is only one, and of the one that `[upstream]` describes.
-pub(crate) const MAIN: &str = "main";
+use super::MAIN;
 
 /// An account as a number, which is the same in every version of this program: it is stored with what was spent.
 #[derive(

@@ -26,6 +26,7 @@ use super::{
     screen::{self, Screen, clean, labelled, local, relative, span, when},
 };
 use crate::{
+    addressed::addressed,
     admin::client::Client as Daemon,
     budget::MAIN,
     clock::{Clock, SystemClock, Timestamp},
@@ -87,8 +88,22 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     daemon::harden();
     let settings = settings::load(config)?;
-    let account = Account::of(&settings, arguments.account.as_deref())?;
-    match &arguments.command {
+    let name = arguments.account.as_deref();
+    run_of(out, &settings, name, &arguments.command).map_err(|failure| {
+        let message = addressed(&failure.message, name.unwrap_or(MAIN));
+        Failure { message, ..failure }
+    })
+}
+
+/// The same of one account.
+fn run_of(
+    out: &mut dyn Screen,
+    settings: &Settings,
+    name: Option<&str>,
+    command: &Command,
+) -> Result<(), Failure> {
+    let account = Account::of(settings, name)?;
+    match command {
         Command::Google(arguments) => {
             google(out, &account.consenting_at(Issuer::Google)?, arguments)
         }
@@ -190,6 +205,11 @@ impl<'a> Account<'a> {
         Err(Failure::new(Exit::Configuration, words))
     }
 
+    /// What its owner runs to consent.
+    fn consent_command(&self) -> String {
+        addressed(self.options.issuer.command(), self.name)
+    }
+
     fn consenting(self) -> Result<Consenting<'a>, Failure> {
         let (options, account) = (self.options, self);
         match &options.grant {
@@ -230,6 +250,7 @@ fn revoke(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failu
     let stored = consenting.file.read()?;
     let exchange = consenting.exchange();
     let issuer = exchange.issuer();
+    let command = consenting.account.consent_command();
     let revoked = Runtime::of_a_question()?.block_on(exchange.revoke(&stored.refresh_token));
     let Some(revoked) = revoked else {
         consenting.file.remove()?;
@@ -240,7 +261,7 @@ fn revoke(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failu
             stored.username,
             issuer.name(),
             issuer.permissions_page(),
-            issuer.command()
+            command
         )?;
         return Ok(());
     };
@@ -258,8 +279,7 @@ fn revoke(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Result<(), Failu
         out,
         "The token of {} was taken back and its file removed. A running relay can log in until the access token \
          ends, within the hour, and then waits for `{}`.",
-        stored.username,
-        issuer.command()
+        stored.username, command
     )?;
     Ok(())
 }
@@ -513,17 +533,16 @@ async fn tell_daemon(out: &mut dyn Screen, consenting: &Consenting<'_>) -> Resul
     }
     if account.pause.is_some() {
         // That is a person's order, which this command has no say in.
-        writeln!(
-            out,
-            "The relay is paused by the administrator and stays so; pillarbox resume ends that."
-        )?;
+        let words =
+            "The relay is paused by the administrator and stays so; pillarbox resume ends that.";
+        writeln!(out, "{}", addressed(words, name))?;
         return Ok(());
     }
     // A daemon with one account knows no names.
     if daemon.resume(other.map(|_| name)).await.is_ok() {
         writeln!(out, "The running relay has been asked to try again.")?;
     } else {
-        writeln!(out, "Now run: pillarbox resume")?;
+        writeln!(out, "{}", addressed("Now run: pillarbox resume", name))?;
     }
     Ok(())
 }
@@ -536,9 +555,9 @@ fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<
             let file = TokenFile::new(token_file.clone(), issuer);
             let (stored, now) = (file.read()?, clock().wall());
             if as_json {
-                screen::json(out, &document(&stored, issuer, &file, now))?;
+                screen::json(out, &document(&stored, (account.name, issuer), &file, now))?;
             } else {
-                print_stored(out, &stored, issuer, &file, now)?;
+                print_stored(out, &stored, (account.name, issuer), &file, now)?;
             }
         }
         Grant::ServiceAccount { key_file } => {
@@ -571,7 +590,7 @@ fn status(out: &mut dyn Screen, account: &Account<'_>, as_json: bool) -> Result<
 fn print_stored(
     out: &mut dyn Screen,
     stored: &Stored,
-    issuer: Issuer,
+    (account, issuer): (&str, Issuer),
     file: &TokenFile,
     now: Timestamp,
 ) -> io::Result<()> {
@@ -595,10 +614,15 @@ fn print_stored(
     let access = access.map_or_else(|| "none yet".into(), |end| format!("ends {}", when(end, now)));
     labelled(out, "access", &[access])?;
     labelled(out, "file", &[file.path().display().to_string()])?;
-    labelled(out, "warning", &token_warnings(stored, issuer, now))
+    labelled(out, "warning", &warnings(stored, (account, issuer), now))
 }
 
-fn document(stored: &Stored, issuer: Issuer, file: &TokenFile, now: Timestamp) -> Value {
+fn warnings(stored: &Stored, (account, issuer): (&str, Issuer), now: Timestamp) -> Vec<String> {
+    let warnings = token_warnings(stored, issuer, now);
+    warnings.iter().map(|warning| addressed(warning, account)).collect()
+}
+
+fn document(stored: &Stored, whose: (&str, Issuer), file: &TokenFile, now: Timestamp) -> Value {
     json!({
         "auth": "oauth",
         "username": stored.username,
@@ -608,7 +632,7 @@ fn document(stored: &Stored, issuer: Issuer, file: &TokenFile, now: Timestamp) -
         "refresh_token_expires_at": stored.refresh_token_expires_at,
         "access_token_expires_at": stored.access.as_ref().map(|access| access.expires_at),
         "file": file.path(),
-        "warnings": token_warnings(stored, issuer, now),
+        "warnings": warnings(stored, whose, now),
     })
 }
 
@@ -676,9 +700,10 @@ mod tests {
         );
         let mut out = Vec::new();
         let file = TokenFile::new("/var/lib/pillarbox/oauth-token.json".into(), Issuer::Google);
-        print_stored(&mut out, &stored(Some(now.after(day))), Issuer::Google, &file, now).unwrap();
+        print_stored(&mut out, &stored(Some(now.after(day))), (MAIN, Issuer::Google), &file, now)
+            .unwrap();
         let text = String::from_utf8(out).unwrap()
-            + &document(&stored(None), Issuer::Google, &file, now).to_string();
+            + &document(&stored(None), (MAIN, Issuer::Google), &file, now).to_string();
         assert!(text.contains("me@gmail.com") && !text.contains("1//word"), "{text}");
     }
 }

@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::of_account::OfAccount;
 use super::screen::{Form, Screen, clean, json, when};
-use crate::{admin::client::Client, clock::Timestamp, exit::Failure, written_time};
+use crate::{
+    addressed::with_account, admin::client::Client, clock::Timestamp, exit::Failure, written_time,
+};
 
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
@@ -39,15 +41,17 @@ pub(super) async fn run(
         (Form::Json, _) => json(out, &ordered)?,
         (Form::Text, Some(pause)) => {
             let words = pause.words(|at| when(at, now));
-            let (who, resume) = match name {
-                Some(name) => (format!("The account {name}"), format!(" --account {name}")),
-                None => ("The relay".to_owned(), String::new()),
-            };
-            writeln!(out, "{} is {}.", clean(&who), clean(&words))?;
+            let who =
+                name.map_or_else(|| "The relay".to_owned(), |name| format!("The account {name}"));
+            let of =
+                |text: &str| name.map_or_else(|| text.to_owned(), |name| with_account(text, name));
+            writeln!(out, "{} is {}.", clean(&who), clean(&of(&words)))?;
             writeln!(
                 out,
-                "Mail is still taken, and kept; what is on its way now ends. `pillarbox resume{}` ends the pause.",
-                clean(&resume)
+                "{}",
+                clean(&of(
+                    "Mail is still taken, and kept; what is on its way now ends. `pillarbox resume` ends the pause."
+                ))
             )?;
         }
         (Form::Text, None) => writeln!(out, "The pause is over already.")?,

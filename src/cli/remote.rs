@@ -149,7 +149,11 @@ async fn ask(
             None => show(out, form, &client.status().await?, status::print)?,
         },
         Question::Budget(of) => {
-            show(out, form, &client.budget(of.name()).await?, status::print_budget)?;
+            let budget = client.budget(of.name()).await?;
+            match form {
+                Form::Json => json(out, &budget)?,
+                Form::Text => status::print_budget(out, &budget, of.name().unwrap_or(MAIN))?,
+            }
         }
         Question::BudgetForecast(of) => {
             show(out, form, &client.budget_forecast(of.name()).await?, forecast::print)?;
@@ -191,11 +195,12 @@ async fn resume(
     if !others.is_empty() {
         writeln!(out, "{MAIN}")?;
     }
-    status::print_resumed(out, account, &budget.departure, now)?;
+    let name = of.name().unwrap_or(MAIN);
+    status::print_resumed(out, (name, account), &budget.departure, now)?;
     for Named { name, account } in others {
         let budget = client.budget(Some(name)).await?;
         writeln!(out, "{name}")?;
-        status::print_resumed(out, account, &budget.departure, now)?;
+        status::print_resumed(out, (name, account), &budget.departure, now)?;
     }
     Ok(())
 }

@@ -48,14 +48,15 @@ pub(super) fn print(out: &mut dyn Screen, state: &Status) -> io::Result<()> {
 }
 
 /// Prints the budget.
-pub(super) fn print_budget(out: &mut dyn Screen, budget: &Budget) -> io::Result<()> {
-    labelled_all(out, &status::budget_lines(budget))
+/// That of the account with this name.
+pub(super) fn print_budget(out: &mut dyn Screen, budget: &Budget, name: &str) -> io::Result<()> {
+    labelled_all(out, &status::budget_lines(budget, name))
 }
 
 /// Prints the account after the order, and when mail really leaves: an open account is not all it takes.
 pub(super) fn print_resumed(
     out: &mut dyn Screen,
-    account: &Account,
+    (name, account): (&str, &Account),
     departure: &Departure,
     now: Timestamp,
 ) -> io::Result<()> {
@@ -63,7 +64,7 @@ pub(super) fn print_resumed(
         // The attempt that resume allows has failed already.
         writeln!(out, "The account is {}: {}", account.condition, clean(&account.reason))?;
         writeln!(out, "{}", clean(&account.remedy))?;
-        return writeln!(out, "{}", doctor::advice_for_account(&account.condition));
+        return writeln!(out, "{}", doctor::advice_for_account(&account.condition, name));
     }
     if departure.is_obstructed() {
         let sentence = departure.sentence(|at| when(at, now));

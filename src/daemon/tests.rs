@@ -362,7 +362,15 @@ impl Week {
         let now = self.clock.now();
         let state = self.handle(account).status().account;
         let is_shut = state.condition != AccountCondition::Open;
-        let before = self.accounts.iter().find(|one| one.key == account).unwrap().stood.shut;
+        let own = self.accounts.iter().find(|one| one.key == account).unwrap();
+        let before = own.stood.shut;
+        let is_refused = state.condition == AccountCondition::PausedCredentials;
+        let username = match own.name {
+            MAIN => "upstream.username".to_owned(),
+            name => format!("{name}'s username"),
+        };
+        let is_of_it = !is_refused || state.remedy.contains(&username);
+        assert!(is_of_it, "{}: {}", own.name, state.remedy);
         let since = before.map_or(state.since, |(since, _)| since);
         let is_full = state.condition == AccountCondition::PausedQuota;
         // Less where the upstream has turned out to allow less.

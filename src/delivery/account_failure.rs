@@ -7,7 +7,7 @@ use super::{
     oauth,
     verdict::{Action, Verdict},
 };
-use crate::queue::state::AccountCondition;
+use crate::{addressed::addressed, queue::state::AccountCondition};
 
 /// How long good mail waits at most for one message or one sender that is refused in the account's name, unless the
 /// upstream says that the day is full or the rate unusual (then [`FULL_PAUSE`]). Held by tests/delivery/blame.rs and month.rs.
@@ -33,6 +33,8 @@ pub(super) struct AccountFailure {
     pub(super) lost_in_transaction: bool,
     /// The upstream itself says that the account's day is full.
     pub(super) day_full: bool,
+    /// The reason is in the words of this program, and not in those of the upstream.
+    pub(super) in_our_words: bool,
     /// It says no more than the refusal before it, because it comes from the same message, sender or recipient: others
     /// wait no longer for it.
     pub(super) says_nothing_new: bool,
@@ -62,8 +64,20 @@ impl AccountFailure {
             lost_at_login: false,
             lost_in_transaction: false,
             day_full: false,
+            in_our_words: false,
             says_nothing_new: false,
         }
+    }
+}
+
+impl AccountFailure {
+    /// The same of the account with this name: it was written as of the main one.
+    pub(super) fn addressed(self, account: &str) -> Self {
+        let reason = match self.in_our_words {
+            true => addressed(&self.reason, account),
+            false => self.reason,
+        };
+        Self { reason, remedy: addressed(&self.remedy, account), ..self }
     }
 }
 
@@ -78,6 +92,7 @@ pub(super) fn of(answer: &Answer, verdict: &Verdict, again: bool) -> Option<Acco
     let mut failure = AccountFailure::new(condition, answer.to_string(), verdict.remedy.to_owned());
     failure.least = verdict.least;
     failure.day_full = condition == AccountCondition::PausedQuota && verdict.certain;
+    failure.in_our_words = matches!(answer, Answer::Broken { .. });
     failure.recheck = match answer {
         _ if verdict.certain => Recheck::Usual,
         _ => recheck_of_reply(answer),
@@ -229,5 +244,25 @@ pub(super) fn rank(condition: AccountCondition) -> u8 {
         AccountCondition::PausedQuota => 3,
         AccountCondition::PausedCredentials => 4,
         AccountCondition::PausedConfiguration => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_upstream_has_said_stays_and_what_this_program_says_is_of_the_account() {
+        let (reason, remedy) = ("upstream.ca_file is empty", "Check upstream.ca_file.");
+        let of = |in_our_words| {
+            let condition = AccountCondition::PausedConfiguration;
+            let failure = AccountFailure::new(condition, reason.into(), remedy.into());
+            let AccountFailure { reason, remedy, .. } =
+                AccountFailure { in_our_words, ..failure }.addressed("second");
+            (reason, remedy)
+        };
+        let remedy = "Check second's ca_file.".to_owned();
+        assert_eq!(of(true), ("second's ca_file is empty".to_owned(), remedy.clone()));
+        assert_eq!(of(false), (reason.to_owned(), remedy));
     }
 }

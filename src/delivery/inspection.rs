@@ -20,7 +20,7 @@ use super::{
     shared::{self, Shared},
     tls::Trust,
 };
-use crate::{clock::Clock, queue::state::AccountCondition, sync::lock};
+use crate::{addressed::addressed, clock::Clock, queue::state::AccountCondition, sync::lock};
 
 /// Which link of the way is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub(super) async fn prove(shared: &Shared) -> LoginProof {
         Ok(()) => LoginProof::Accepted,
         Err(answer) => {
             let Broken { reason, remedy, .. } = Broken::of(shared.options().provider, &answer);
-            LoginProof::Failed { reason, remedy }
+            LoginProof::Failed { reason, remedy: addressed(&remedy, &shared.name) }
         }
     }
 }
@@ -160,7 +160,8 @@ fn obstacle(shared: &Shared) -> Option<String> {
     }
     let (account, now) = (shared.account_state(), shared.now().wall);
     if let Some(pause) = account.pause(now) {
-        return Some(format!("the relay is {}", pause.words(|at| at.to_string())));
+        let words = format!("the relay is {}", pause.words(|at| at.to_string()));
+        return Some(addressed(&words, &shared.name));
     }
     if account.condition != AccountCondition::Open {
         return Some(format!("the account is {}: {}", account.condition.name(), account.reason));

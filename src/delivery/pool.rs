@@ -32,6 +32,7 @@ use super::{
     worker::{report, work},
 };
 use crate::{
+    addressed::addressed,
     clock::{Clock, Timestamp},
     queue::{
         ClaimLimits, Queue, QueueError, Settlement,
@@ -173,6 +174,7 @@ impl Pool {
         // Nobody holds it before it has been handed out.
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.span = of_account(name);
+            name.clone_into(&mut shared.name);
         }
         self
     }
@@ -269,8 +271,8 @@ impl Pool {
                 Ok(stored) => {
                     let mark = shared.look_at_login().await;
                     let now = shared.now().wall;
-                    let stored =
-                        stored.map(|state| continued(state, mark, shared.asks_a_command(), now));
+                    let of = || (shared.name.as_str(), shared.asks_a_command());
+                    let stored = stored.map(|state| continued(state, mark, of(), now));
                     shared.logins.restore(stored.as_ref().map_or(&[], |state| &state.logins));
                     let state = {
                         let mut held = shared.account();
@@ -427,7 +429,7 @@ impl Pool {
 fn continued(
     stored: AccountState,
     mark: Option<u16>,
-    asks_a_command: bool,
+    (name, asks_a_command): (&str, bool),
     now: Timestamp,
 ) -> AccountState {
     let has_rested = stored.logins.last().is_none_or(|at| now.since(*at) >= COMMAND_REST);
@@ -436,12 +438,9 @@ fn continued(
     if !stored.is_of_another_login(mark) && !may_be_another {
         return stored;
     }
-    info!(
-        account = "open",
-        before = stored.condition.name(),
-        reason = "the password or the settings of [upstream] differ, or may differ, from those that were refused",
-        "account"
-    );
+    let reason = "the password or the settings of [upstream] differ, or may differ, from those that were refused";
+    let reason = addressed(reason, name);
+    info!(account = "open", before = stored.condition.name(), reason, "account");
     AccountState {
         day_full_since: stored.day_full_since,
         alone_until: stored.alone_until,
@@ -509,7 +508,7 @@ mod tests {
             BackingOff, PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota,
         };
         let opens = |condition, before, mark| {
-            let state = continued(paused(condition, before), mark, false, NOW);
+            let state = continued(paused(condition, before), mark, ("main", false), NOW);
             assert_eq!(state.logins.len(), 1, "the cap on logins holds");
             state.condition == AccountCondition::Open
         };
@@ -528,7 +527,7 @@ mod tests {
     fn a_password_of_a_command_is_tried_at_a_start_but_not_at_every_one() {
         let opens = |now| {
             let stored = paused(AccountCondition::PausedCredentials, Some(1));
-            continued(stored, Some(1), true, now).condition == AccountCondition::Open
+            continued(stored, Some(1), ("main", true), now).condition == AccountCondition::Open
         };
         assert!(!opens(NOW), "a login a minute ago");
         assert!(opens(NOW.after(Duration::from_secs(600))));

@@ -30,6 +30,7 @@ use super::{
     tls::Trust,
 };
 use crate::{
+    budget::MAIN,
     clock::{Clock, Moment},
     handbook,
     live::Live,
@@ -93,6 +94,8 @@ pub(super) struct Shared {
     pub(super) parted: Notify,
     /// The work of its account, where there are several.
     pub(super) span: Span,
+    /// Its name.
+    pub(super) name: String,
 }
 
 impl Shared {
@@ -164,6 +167,7 @@ impl Shared {
             parting: Mutex::default(),
             parted: Notify::new(),
             span: Span::none(),
+            name: MAIN.to_owned(),
             options: Live::new(options),
             store,
             clock,

@@ -307,6 +307,7 @@ impl Worker {
         if result.charged {
             suspects.charge(claim, now);
         }
+        let failure = failure.map(|failure| failure.addressed(&shared.name));
         learn(&mut account, permit, failure, result, claim.id, now.wall)
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn follow_others(scene: &Scene) -> Outcome {
             Verdict::Pass => outcome.seen.clone(),
             _ => format!("{link}: {}", outcome.seen),
         };
-        outcomes.push((name.as_str(), Outcome { seen, ..outcome }));
+        outcomes.push((name.as_str(), Outcome { seen, ..outcome }.addressed(name)));
     }
     Outcome::of_several(outcomes)
 }

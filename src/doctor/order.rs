@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
+    addressed::MAIN,
     findings::Outcome,
     settings::{
         Settings, SettingsError,
@@ -87,10 +88,11 @@ pub(crate) fn advice(checks: &[&str]) -> String {
     format!("Run: pillarbox doctor{}", checks.collect::<String>())
 }
 
-/// What finds out more of an account in this condition.
+/// What finds out more of the account with this name in this condition.
 #[must_use]
-pub(crate) fn advice_for_account(condition: &str) -> String {
+pub(crate) fn advice_for_account(condition: &str, account: &str) -> String {
     match condition {
+        "backing-off" | "paused-configuration" if account != MAIN => advice(&[FURTHER_ACCOUNTS]),
         "backing-off" => advice(&["dns", "upstream-ports", "upstream-greeting"]),
         "paused-configuration" => advice(&["upstream-tls", "upstream-greeting"]),
         "paused-quota" => advice(&["budget"]),
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn advice_names_checks_that_there_are() {
         for condition in ["backing-off", "paused-configuration", "paused-quota", "paused-login"] {
-            let advice = advice_for_account(condition);
+            let advice = advice_for_account(condition, MAIN);
             let names: Vec<&str> = advice.split(" --check ").skip(1).collect();
             assert!(!names.is_empty() && names.iter().all(|name| NAMES.contains(name)), "{advice}");
         }

@@ -4,6 +4,7 @@
 
 use super::scene::{Daemon, Found};
 use crate::{
+    addressed::addressed,
     admin::api::{Account, Budget, Status},
     budget::{Limit, MAIN},
     clock::Timestamp,
@@ -60,11 +61,11 @@ fn versions(status: &Status) -> Outcome {
 }
 
 fn account(status: &Status) -> Outcome {
-    let main = one_account(&status.upstream, &status.account, status.now);
-    let others = status
-        .others
-        .iter()
-        .map(|one| (one.name.as_str(), one_account(&one.upstream, &one.account, status.now)));
+    let main = one_account((MAIN, &status.upstream), &status.account, status.now);
+    let others = status.others.iter().map(|one| {
+        let name = one.name.as_str();
+        (name, one_account((name, &one.upstream), &one.account, status.now))
+    });
     together(main, others)
 }
 
@@ -76,12 +77,14 @@ fn together<'a>(
     if others.len() == 0 {
         return main;
     }
+    let others = others.map(|(name, outcome)| (name, outcome.addressed(name)));
     Outcome::of_several([(MAIN, main)].into_iter().chain(others).collect())
 }
 
-fn one_account(upstream: &str, account: &Account, now: Timestamp) -> Outcome {
+fn one_account((name, upstream): (&str, &str), account: &Account, now: Timestamp) -> Outcome {
     let Account { condition, since, until, reason, remedy, pause, .. } = account;
     let paused = pause.as_ref().map(|pause| pause.words(|at| when(at, now)));
+    let paused = paused.map(|words| addressed(&words, name));
     if let Some(paused) = paused.as_ref().filter(|_| account.is_open()) {
         let remedy = "Nothing, if it may wait; pillarbox resume ends the pause";
         return Outcome::warn(format!("the relay is {paused}"), remedy);

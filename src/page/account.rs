@@ -89,7 +89,7 @@ fn one(
     let lines = vec![
         ("upstream", vec![upstream.to_owned()]),
         ("user", account.username.iter().cloned().collect()),
-        ("state", self::account(account, now)),
+        ("state", self::account(account, name.unwrap_or(MAIN), now)),
     ];
     html! {
         (layout::facts(&lines))

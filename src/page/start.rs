@@ -17,6 +17,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
+    addressed::MAIN,
     admin::api::{Account, Clients, OtherAccount, Status},
     quantities::relative,
     wording::{
@@ -59,7 +60,7 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
         section aria-labelledby="budget" {
             h2 #budget { "The day's budget" }
             (chart::gauge(&status.budget))
-            (layout::facts(&beside(budget_lines(&status.budget))))
+            (layout::facts(&beside(budget_lines(&status.budget, MAIN))))
             @for one in &status.others {
                 h3 { "Account " (said(&one.name)) }
                 (chart::gauge(&one.budget))
@@ -133,7 +134,7 @@ fn standing(status: &Status) -> Markup {
     let mut words = departure(status);
     let is_open = works(&status.account);
     if !is_open {
-        words.splice(..0, account(&status.account, status.now));
+        words.splice(..0, account(&status.account, MAIN, status.now));
     }
     let is_stuck = |one: &&OtherAccount| !works(&one.account) || one.departure.is_obstructed();
     let others: Vec<&OtherAccount> = status.others.iter().filter(is_stuck).collect();

@@ -19,7 +19,11 @@ use super::{
     schedule::Due,
     state::{AccountCondition, AccountState, RecipientState},
 };
-use crate::{clock::Timestamp, message::envelope::Lane};
+use crate::{
+    addressed::{MAIN, addressed},
+    clock::Timestamp,
+    message::envelope::Lane,
+};
 
 /// A turn that comes so soon is now.
 const SOON: Duration = Duration::from_secs(60);
@@ -488,7 +492,16 @@ impl Departure {
     /// One sentence; `when` puts a time into words.
     #[must_use]
     pub(crate) fn sentence(&self, when: impl Fn(Timestamp) -> String) -> String {
-        let at = self.at.map(when);
+        self.addressed(&self.sentence_of_main(self.at.map(when)))
+    }
+
+    /// A text of the main account about the one that decides it.
+    #[must_use]
+    pub(crate) fn addressed(&self, text: &str) -> String {
+        addressed(text, self.account_name.as_deref().unwrap_or(MAIN))
+    }
+
+    fn sentence_of_main(&self, at: Option<String>) -> String {
         match (self.because, at) {
             (Because::Empty, _) => "Nothing waits to leave.".to_owned(),
             (Because::Now | Because::InFlight, _) => "Mail is leaving now.".to_owned(),
@@ -537,13 +550,13 @@ impl Departure {
 
     /// What a person can do, where the account's own remedy does not say it; `is_taken` is whether new mail is.
     #[must_use]
-    pub(crate) fn advice(&self, account_remedy: &str, is_taken: bool) -> Option<&'static str> {
+    pub(crate) fn advice(&self, account_remedy: &str, is_taken: bool) -> Option<String> {
         const BY_ITSELF: &str = "Nothing to do: mail is still taken, and leaves by itself.";
         if !is_taken {
             // Of that there is more to be said than that nothing is to be done.
             return None;
         }
-        match (self.because, self.at) {
+        let advice = match (self.because, self.at) {
             (Because::Paused, _) => Some(
                 "Nothing to do: mail is still taken, and kept. `pillarbox resume` ends the pause.",
             ),
@@ -555,7 +568,8 @@ impl Departure {
                 "Nothing to do: mail is still taken, and leaves by itself. `pillarbox resume` tries now.",
             ),
             _ => None,
-        }
+        };
+        advice.map(|advice| self.addressed(advice))
     }
 
     /// Whether mail waits for something that an administrator would want to know of: more than the pace, a retry or a

@@ -279,7 +279,7 @@ impl Accounts {
         for (index, section) in self.0.iter().enumerate() {
             let place = numbered(ACCOUNT, index);
             let name = section.name(&place, &checked, report);
-            let (account, complete) = report.of_account(index, |report| {
+            let (account, complete) = report.of_account(index, name.as_deref(), |report| {
                 section.check(name.as_deref().unwrap_or_default(), queue, shared, report)
             });
             // What is not complete has a problem of its own.

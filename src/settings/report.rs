@@ -15,7 +15,7 @@ use super::{
     problem::{Place, Problem},
     shown::in_days,
 };
-use crate::admin::configured::Origin;
+use crate::{addressed::with_account, admin::configured::Origin};
 
 /// What a variable that sets a key starts with.
 pub(super) const VARIABLE_PREFIX: &str = "PILLARBOX__";
@@ -36,6 +36,8 @@ pub(super) struct Report<'a> {
     unread: &'a BTreeSet<String>,
     /// The section of the account that is looked at, unless it is the main one.
     account: Option<String>,
+    /// Its name, if it has one.
+    account_name: Option<String>,
     problems: Vec<Problem>,
 }
 
@@ -48,14 +50,27 @@ impl<'a> Report<'a> {
         variables: &'a Variables,
         unread: &'a BTreeSet<String>,
     ) -> Self {
-        Self { document, variables, unread, account: None, problems: Vec::new() }
+        Self {
+            document,
+            variables,
+            unread,
+            account: None,
+            account_name: None,
+            problems: Vec::new(),
+        }
     }
 
     /// Looks at the further account with this number: what is said of a section of the main one meanwhile is said of its.
-    pub(super) fn of_account<T>(&mut self, index: usize, look: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn of_account<T>(
+        &mut self,
+        index: usize,
+        name: Option<&str>,
+        look: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         self.account = Some(numbered(ACCOUNT, index));
+        self.account_name = name.map(str::to_owned);
         let seen = look(self);
-        self.account = None;
+        (self.account, self.account_name) = (None, None);
         seen
     }
 
@@ -72,7 +87,11 @@ impl<'a> Report<'a> {
         }
         let name =
             |words: String, section: &&str| words.replace(&header(section), &header(ACCOUNT));
-        OF_THE_MAIN_ACCOUNT.iter().fold(words, name)
+        let words = OF_THE_MAIN_ACCOUNT.iter().fold(words, name);
+        match &self.account_name {
+            Some(name) => with_account(&words, name),
+            None => words,
+        }
     }
 
     /// Notes that a key lacks another one of its section; not where that one may be what could not be read.

@@ -113,7 +113,7 @@ fn recipients(message: &Message) -> String {
 /// What a person can do to have it leave sooner.
 fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
     let id = explained.message.id;
-    Some(match departure.because {
+    let sooner = match departure.because {
         Because::Budget | Because::Turn => format!(
             "give up or hold what is before it (pillarbox queue list --sort next), raise budget.recipients_per_day if the \
              account has more, or give its network lane = \"urgent\" for the next ones; {id} keeps its lane"
@@ -140,5 +140,6 @@ fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
         | Because::Probe
         | Because::Store
         | Because::Stopping => return None,
-    })
+    };
+    Some(departure.addressed(&sooner))
 }

@@ -7,6 +7,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use super::{Lines, phrase};
 use crate::{
+    addressed::{MAIN, addressed},
     admin::api::{
         Account, Because, Budget, Checkup, LimitedOrigin, OtherAccount, Queue, Status, TargetState,
     },
@@ -37,11 +38,11 @@ pub(crate) fn lines(status: &Status) -> Lines {
     vec![
         ("listening", vec![status.listening.join(", ")]),
         ("upstream", vec![upstream(status)]),
-        ("account", account(&status.account, now)),
+        ("account", account(&status.account, MAIN, now)),
         (
             "budget",
             std::iter::once(spent(&status.budget))
-                .chain(upstreams_word(&status.budget))
+                .chain(upstreams_word(&status.budget, MAIN))
                 .chain(limited(&status.budget))
                 .collect(),
         ),
@@ -63,12 +64,12 @@ pub(crate) fn other(other: &OtherAccount, now: Timestamp) -> Vec<String> {
     let OtherAccount { name, upstream, account: state, budget, departure, .. } = other;
     let user = state.username.as_ref();
     let user = user.map_or_else(String::new, |username| format!(" as {username}"));
-    let mut lines = account(state, now);
+    let mut lines = account(state, name, now);
     if let Some(first) = lines.first_mut() {
         *first = format!("{upstream}{user}: {first}");
     }
     lines.push(spent(budget));
-    lines.extend(upstreams_word(budget));
+    lines.extend(upstreams_word(budget, name));
     if departure.is_obstructed() && state.is_open() && state.pause.is_none() {
         lines.push(departure.sentence(|at| when(at, now)));
     }
@@ -140,8 +141,10 @@ fn upstream(status: &Status) -> String {
     }
 }
 
-pub(crate) fn account(account: &Account, now: Timestamp) -> Vec<String> {
+/// How the account with this name is, and what to do.
+pub(crate) fn account(account: &Account, name: &str, now: Timestamp) -> Vec<String> {
     let pause = account.pause.as_ref().map(|pause| pause.words(|at| when(at, now)));
+    let pause = pause.map(|words| addressed(&words, name));
     if account.is_open() {
         return vec![pause.unwrap_or_else(|| "open".to_owned())];
     }
@@ -153,7 +156,7 @@ pub(crate) fn account(account: &Account, now: Timestamp) -> Vec<String> {
         account.reason
     ));
     lines.extend((!account.remedy.is_empty()).then(|| format!("What to do: {}", account.remedy)));
-    lines.push(doctor::advice_for_account(&account.condition));
+    lines.push(doctor::advice_for_account(&account.condition, name));
     lines
 }
 
@@ -181,11 +184,14 @@ pub(crate) fn spent(budget: &Budget) -> String {
     )
 }
 
-/// All that the upstream has said of the day.
-fn upstreams_word(budget: &Budget) -> Vec<String> {
+/// All that the upstream has said of the day of the account with this name.
+fn upstreams_word(budget: &Budget, name: &str) -> Vec<String> {
     let early = budget.early.as_ref().map(|early| early.words(budget.limit, budget.now));
     let proposed = budget.proposed.as_ref();
-    let proposed = proposed.map(|it| format!("{}. {}", it.seen(), it.remedy(budget.owner_reserve)));
+    let proposed = proposed.map(|it| {
+        let remedy = addressed(&it.remedy(budget.owner_reserve), name);
+        format!("{}. {remedy}", it.seen())
+    });
     full(budget).into_iter().chain(early).chain(proposed).collect()
 }
 
@@ -287,7 +293,7 @@ pub(crate) fn departure(status: &Status) -> Vec<String> {
     let other = status.others.iter().find(|one| one.departure == *departure);
     let account = other.map_or(&status.account, |one| &one.account);
     let advice = departure.advice(&account.remedy, status.refusing.is_none());
-    std::iter::once(line).chain(advice.map(str::to_owned)).collect()
+    std::iter::once(line).chain(advice).collect()
 }
 
 /// Whether clients are turned away, and what to do.
@@ -312,14 +318,16 @@ pub(crate) fn unreached(target: &TargetState, now: Timestamp) -> Option<String> 
     ))
 }
 
-/// The budget: what is spent, what is left for whom, and when mail leaves.
-pub(crate) fn budget_lines(budget: &Budget) -> Lines {
+/// The budget of the account with this name: what is spent, what is left for whom, and when mail leaves.
+pub(crate) fn budget_lines(budget: &Budget, name: &str) -> Lines {
     let room = match (budget.room, budget.frees_at) {
         (None, _) => "no limit".to_owned(),
         (Some(0), Some(at)) => {
             format!("none: the next recipient may leave at {}", when(at, budget.now))
         }
-        (Some(0), None) => "none, ever: the limit is 0; raise budget.recipients_per_day".to_owned(),
+        (Some(0), None) => {
+            addressed("none, ever: the limit is 0; raise budget.recipients_per_day", name)
+        }
         (Some(room), _) => format!("for {}", count(room.into(), "more recipient")),
     };
     let of = |name: &str, reserve: u32, room: Option<u32>| match (reserve, room) {
@@ -341,7 +349,7 @@ pub(crate) fn budget_lines(budget: &Budget) -> Lines {
     };
     vec![
         ("spent", vec![spent(budget)]),
-        ("upstream", upstreams_word(budget)),
+        ("upstream", upstreams_word(budget, name)),
         ("origins", limited(budget)),
         ("room", lines),
         ("next", vec![departure]),
@@ -363,11 +371,47 @@ mod tests {
             }))
             .expect("a budget")
         };
-        let next = |limited| budget_lines(&budget(limited)).pop().expect("a line").1.concat();
+        let next = |limited| budget_lines(&budget(limited), MAIN).pop().expect("a line").1.concat();
         assert_eq!(next(serde_json::json!([])), "Mail that is due leaves now.");
         let origin =
             serde_json::json!([{ "words": "10.0.0.7, from <>", "limit": 7, "until": 60_000 }]);
         let words = "Mail that is due leaves now, but for that of the origins above.";
         assert_eq!(next(origin), words);
+    }
+
+    #[test]
+    fn what_is_to_be_done_about_a_further_account_names_it() {
+        let departure = serde_json::json!({
+            "at": null, "because": "account", "why": "the account shop is paused-configuration", "account_name": "shop",
+        });
+        let early = serde_json::json!({ "days": 3, "counted": 90, "recipients_per_day": 80 });
+        let other: OtherAccount = serde_json::from_value(serde_json::json!({
+            "name": "shop", "upstream": "mail.example.org:587", "departure": departure, "errors": [], "unknown_replies": 0,
+            "account": {
+                "username": "shop@example.org", "condition": "paused-configuration", "since": 0, "until": null,
+                "reason": "no token", "remedy": "", "pause": { "since": 0, "until": null, "reason": "" },
+            },
+            "budget": {
+                "now": 0, "recipients_per_day": 100, "owner_reserve": 0, "limit": 100, "spent": 0, "room": 0,
+                "frees_at": null, "departure": departure, "proposed": early,
+            },
+        }))
+        .expect("an account");
+        let all = self::other(&other, Timestamp(0)).join("\n");
+        for words in [
+            "until `pillarbox resume --account shop`",
+            "pillarbox doctor --check further-accounts",
+            "Set recipients_per_day = 80 in the [[account]] shop,",
+        ] {
+            assert!(all.contains(words), "{words}: {all}");
+        }
+        let budget = budget_lines(&other.budget, "shop");
+        let room = &budget.iter().find(|(label, _)| *label == "room").expect("a line").1;
+        assert_eq!(room.concat(), "none, ever: the limit is 0; raise shop's recipients_per_day");
+        let next = &budget.last().expect("a line").1;
+        assert_eq!(
+            next.concat(),
+            "Mail waits: the account shop is paused-configuration, until `pillarbox resume --account shop`."
+        );
     }
 }

@@ -323,6 +323,13 @@ fn each_account_has_a_token_of_its_own_and_one_that_there_is_none_of_is_refused(
     fs::write(&file, REFRESH_TOKEN).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let import = ["auth", "google", "--import", file.to_str().unwrap(), "--account", "second"];
+    let (code, text) = desk.output(&["auth", "status", "--account", "second"]);
+    assert!(
+        code == Some(78) && text.contains("Run: pillarbox auth google --account second\n"),
+        "{text}"
+    );
+    let (_, text) = desk.output(&["auth", "microsoft", "--account", "second"]);
+    assert!(text.contains("Run: pillarbox auth google --account second"), "{text}");
     let (code, text) = desk.output(&import);
     assert!(code == Some(0) && text.contains("The token works"), "{text}");
     assert!(desk.home.state().join("oauth-token-second.json").exists());
@@ -331,6 +338,9 @@ fn each_account_has_a_token_of_its_own_and_one_that_there_is_none_of_is_refused(
     assert_eq!(desk.output(&["auth", "status"]).0, Some(78), "which has none");
     let (code, text) = desk.output(&["auth", "status", "--account", "third"]);
     assert!(code == Some(65) && text.contains("there is main, second"), "{text}");
+    let (code, text) = desk.output(&["auth", "revoke", "--account", "second"]);
+    let waits = "then waits for `pillarbox auth google --account second`";
+    assert!(code == Some(0) && text.contains(waits), "{text}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::source::{Source, paths};
 /// Each top-level module and its layer. A file imports only from lower layers; two modules of one layer
 /// do not know each other.
 const LAYERS: &[(&str, u8)] = &[
+    ("addressed", 0),
     ("clock", 0),
     ("exit", 0),
     ("file_stamp", 0),

@@ -139,8 +139,24 @@ async fn an_order_for_one_account_leaves_the_other_alone_and_one_without_a_name_
     let line = status::line(&stage.sources).await;
     assert_eq!(
         line,
-        "the queue is empty, account main open, account second open, paused by the administrator until `pillarbox resume`: stocktaking"
+        "the queue is empty, account main open, account second open, paused by the administrator until `pillarbox resume --account second`: stocktaking"
     );
+    let troubles = Health::of(&stage.sources).await.troubles;
+    let [pause] = &troubles[..] else { panic!("{troubles:?}") };
+    assert!(pause.what.contains("until `pillarbox resume --account second`"), "{pause:?}");
+    assert!(
+        pause.remedy.ends_with("pillarbox resume --account second ends the pause"),
+        "{pause:?}"
+    );
+    let of_shop = stage.accept(Some("shop")).await;
+    let message = stage.queue.show(of_shop).await.expect("a queue").expect("it waits");
+    let situations = stand::situations(&stage.sources).await.expect("a queue");
+    let situation = situations.of(&message.record);
+    let departure = situation.departure_of_message(of_shop, &message.record).expect("it waits");
+    let told = [departure.sentence(|_| String::new()), departure.advice("", true).expect("advice")];
+    for words in told {
+        assert!(words.contains("`pillarbox resume --account second`"), "{words}");
+    }
     assert!(stage.main.status().account.pause.is_none());
     let refused = of(Some("shop")).each(&stage.sources);
     assert!(refused.is_err(), "a route is no account");

@@ -11,7 +11,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{budget::Limit, clock::Timestamp, tasks::Mishap};
+use crate::{
+    addressed::{MAIN, addressed},
+    budget::Limit,
+    clock::Timestamp,
+    tasks::Mishap,
+};
 
 /// How long a condition must be gone before it counts as over.
 const CALM: Duration = Duration::from_secs(10 * 60);
@@ -418,12 +423,16 @@ impl Watch {
             Kind::BudgetLow => {
                 let low = |day: &Day| spends(day, BUDGET_LOW) && !spends(day, BUDGET_NEARLY_SPENT);
                 let (which, subject) = spent(facts, low)?;
-                condition(&which, subject, "See when room comes back with: pillarbox budget")
+                let commands = budget_commands(facts, low);
+                condition(&which, subject, &format!("See when room comes back with: {commands}"))
             }
             Kind::BudgetNearlySpent => {
-                let (which, subject) = spent(facts, |day| spends(day, BUDGET_NEARLY_SPENT))?;
-                let remedy = "Mail beyond that is kept and leaves by itself; see pillarbox budget";
-                condition(&which, subject, remedy)
+                let is_nearly = |day: &Day| spends(day, BUDGET_NEARLY_SPENT);
+                let (which, subject) = spent(facts, is_nearly)?;
+                let commands = budget_commands(facts, is_nearly);
+                let remedy =
+                    format!("Mail beyond that is kept and leaves by itself; see {commands}");
+                condition(&which, subject, &remedy)
             }
             Kind::Store => self.store_condition(facts),
             Kind::OriginLimit => {
@@ -580,6 +589,15 @@ fn spends(day: &Day, hundredths: u64) -> bool {
     day.limit.recipients().is_some_and(|limit| {
         limit > 0 && u64::from(day.spent) * 100 >= u64::from(limit) * hundredths
     })
+}
+
+/// What shows the days that are such ones.
+fn budget_commands(facts: &Facts, is_such: impl Fn(&Day) -> bool) -> String {
+    let commands = facts.days.iter().filter(|day| is_such(day)).map(|day| {
+        let account = day.account.as_deref().unwrap_or(MAIN);
+        addressed("pillarbox budget", account)
+    });
+    commands.collect::<Vec<_>>().join(" and ")
 }
 
 /// The accounts whose day is such a one, and what they have spent in words.

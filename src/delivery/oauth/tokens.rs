@@ -10,6 +10,7 @@ use tokio::{
     sync::Mutex,
     task::{JoinSet, spawn_blocking},
 };
+use tracing::Instrument as _;
 
 use super::{
     certificate,
@@ -110,7 +111,9 @@ impl Tokens {
                 return Ok(token);
             }
             let source = Arc::clone(&self.source);
-            state.fetching.spawn(async move { source.fetch(stored).await });
+            // Which account it is for, the log knows by the span.
+            let fetch = async move { source.fetch(stored).await };
+            state.fetching.spawn(fetch.in_current_span());
         }
         // The lock is kept: whoever comes meanwhile gets the same token.
         let fetched = match state.fetching.join_next().await {

@@ -125,9 +125,13 @@ fn of_several_accounts_each_is_called_by_its_name_and_another_one_in_trouble_is_
         day(Some("shop"), 100, 100.into()),
         day(Some("third"), 80, 100.into()),
     ];
-    let budgets = subjects(watch.look(Timestamp(3 * MINUTE_MS), &facts));
+    let budgets = watch.look(Timestamp(3 * MINUTE_MS), &facts);
+    let commands = ["pillarbox budget --account shop", "pillarbox budget --account third"];
+    for (alert, command) in budgets.iter().zip(commands) {
+        assert!(alert.remedy.ends_with(command), "{alert:?}");
+    }
     assert_eq!(
-        budgets,
+        subjects(budgets),
         [
             "web01: 100 of 100 recipients of this day of shop are spent",
             "web01: 80 of 100 recipients of this day of third are spent",
