@@ -67,12 +67,39 @@ pub(super) async fn run(
 fn words(health: &Health) -> String {
     let troubles = health.troubles.iter().map(|trouble| match trouble.remedy.as_str() {
         "" => trouble.what.clone(),
-        remedy => format!("{}. What to do: {remedy}", phrase(&trouble.what)),
+        remedy => format!("{}. What to do: {}", phrase(&trouble.what), phrase(remedy)),
     });
     let troubles: Vec<String> = troubles.collect();
     match (health.live, troubles.join("; ")) {
         (true, troubles) if troubles.is_empty() => "healthy".to_owned(),
         (true, troubles) => format!("runs, but {troubles}"),
         (false, troubles) => format!("unhealthy: {troubles}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admin::health::Trouble, clock::Timestamp};
+
+    #[test]
+    fn several_troubles_stand_in_one_line_with_one_mark_between_them() {
+        let trouble = |what: &str, remedy: &str| Trouble {
+            spoils: Grade::Clear,
+            what: what.into(),
+            remedy: remedy.into(),
+        };
+        let troubles = vec![
+            trouble("the password is refused.", "Make a new one."),
+            trouble("the day is spent", ""),
+            trouble("1 message is held", "Run: pillarbox queue list."),
+        ];
+        let (now, version) = (Timestamp(0), String::new());
+        let health = Health { now, version, live: true, ready: true, clear: false, troubles };
+        assert_eq!(
+            words(&health),
+            "runs, but the password is refused. What to do: Make a new one; the day is spent; 1 message is held. What to \
+             do: Run: pillarbox queue list"
+        );
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn lines(status: &Status) -> Lines {
         ("new mail", refusing(status)),
         ("in flight", in_flight(status)),
         ("refused", refused(status)),
-        ("errors", errors(&status.errors, status.unknown_replies, now)),
+        ("errors", errors(status.errors.iter(), status.unknown_replies, now)),
         ("alerts", status.unreached.iter().filter_map(|target| unreached(target, now)).collect()),
         ("checks", checkup(status)),
     ]
@@ -73,7 +73,9 @@ pub(crate) fn other(other: &OtherAccount, now: Timestamp) -> Vec<String> {
     if departure.is_obstructed() && state.is_open() && state.pause.is_none() {
         lines.push(departure.sentence(|at| when(at, now)));
     }
-    lines.extend(errors(&other.errors, other.unknown_replies, now));
+    // What its pause tells already is not told again.
+    let news = other.errors.iter().filter(|error| state.is_open() || error.text != state.reason);
+    lines.extend(errors(news, other.unknown_replies, now));
     lines.into_iter().map(|line| format!("{name}: {line}")).collect()
 }
 
@@ -100,8 +102,12 @@ fn refused(status: &Status) -> Vec<String> {
     refused.collect()
 }
 
-fn errors(errors: &[LastError], unknown_replies: u64, now: Timestamp) -> Vec<String> {
-    let errors = errors.iter().take(ERRORS_SHOWN);
+fn errors<'a>(
+    errors: impl Iterator<Item = &'a LastError>,
+    unknown_replies: u64,
+    now: Timestamp,
+) -> Vec<String> {
+    let errors = errors.take(ERRORS_SHOWN);
     let errors =
         errors.map(|error| format!("{}: {}: {}", when(error.at, now), error.id, error.text));
     let unknown = (unknown_replies > 0).then(|| {
@@ -413,5 +419,32 @@ mod tests {
             next.concat(),
             "Mail waits: the account shop is paused-configuration, until `pillarbox resume --account shop`."
         );
+    }
+
+    #[test]
+    fn what_the_pause_of_a_further_account_says_is_not_said_again_as_an_error() {
+        let told: OtherAccount = serde_json::from_value(serde_json::json!({
+            "name": "second", "upstream": "localhost:465",
+            "account": {
+                "username": "a@example.org", "condition": "paused-credentials", "since": 0, "until": null,
+                "reason": "535 5.7.8 no", "remedy": "Make a new password.",
+            },
+            "budget": {
+                "now": 0, "recipients_per_day": 500, "owner_reserve": 0, "limit": 500, "notice_reserve": 0,
+                "urgent_reserve": 0, "spent": 7, "room": 493, "urgent_room": 493, "notice_room": 493,
+                "frees_at": 0, "full_since": null, "limited": [],
+                "departure": { "at": null, "because": "account", "why": "it is" },
+            },
+            "departure": { "at": null, "because": "account", "why": "it is" },
+            "errors": [
+                { "at": 0, "id": "06hhgq2g000000005jfavybr78", "text": "535 5.7.8 no" },
+                { "at": 0, "id": "06hhgq2g000000005jfavybr78", "text": "421 4.7.0 later" },
+            ],
+            "unknown_replies": 0,
+        }))
+        .expect("an account");
+        let text = other(&told, Timestamp(0)).join("\n");
+        assert_eq!(text.matches("535 5.7.8 no").count(), 1, "{text}");
+        assert!(text.contains("421 4.7.0 later"), "{text}");
     }
 }
