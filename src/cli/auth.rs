@@ -73,7 +73,7 @@ pub(super) enum Command {
 /// The command, and of which account.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Only this account, by its name in relay.toml; without it that of `\[upstream\]`.
+    /// Only this account, by its name in relay.toml; without it the main one.
     #[arg(long = "account", global = true, value_name = "NAME")]
     account: Option<String>,
     #[command(subcommand)]

@@ -459,6 +459,14 @@ mod tests {
     }
 
     #[test]
+    fn no_help_shows_a_mark_that_is_for_the_documentation_of_the_source() {
+        for one in all(&command()) {
+            let text = one.clone().render_long_help().to_string();
+            assert!(!text.contains("\\[") && !text.contains("\\_"), "{}: {text}", one.get_name());
+        }
+    }
+
+    #[test]
     fn the_configuration_may_be_named_before_and_after_the_subcommand() {
         for line in
             [["pillarbox", "--config", "a.toml", "run"], ["pillarbox", "run", "--config", "a.toml"]]

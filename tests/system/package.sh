@@ -71,6 +71,10 @@ docker cp -q "$debs/." "$box:/srv/"
 docker cp -q "$parts/mail.py" "$box:/srv/"
 version_1=$(inside sh -c 'ls /srv/*test1*.deb')
 version_2=$(inside sh -c 'ls /srv/*test2*.deb')
+for page in man1/pillarbox man1/pillarbox-queue-explain man5/relay.toml man8/sendmail; do
+    inside dpkg-deb --contents "$version_1" | grep -q "/usr/share/man/$page\.[158]" || fail "the package has no page $page"
+done
+passed "the package has its manual pages"
 inside useradd --create-home alice
 inside useradd --create-home bob
 inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /srv -prune -o -path /var/log -prune -o -path /tmp -prune -o -print \
