@@ -269,11 +269,12 @@ where
     // The connection moves the bytes of its one request, and ends with it.
     tokio::pin!(answer, connection);
     tokio::select! {
+        biased;
         answer = &mut answer => answer,
-        ended = &mut connection => match ended {
-            // What was read before the end is still in the answer.
-            Ok(()) => answer.await,
-            Err(error) => Err(lost(error)),
+        // What was read before the end is still in the answer, whatever has ended it.
+        ended = &mut connection => match (answer.await, ended) {
+            (Err(_), Err(error)) => Err(lost(error)),
+            (answer, _) => answer,
         },
     }
 }
@@ -379,6 +380,14 @@ impl Default for Limits {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use tokio::io::ReadBuf;
+
     use super::*;
     use crate::delivery::oauth::Endpoints;
 
@@ -435,6 +444,83 @@ mod tests {
         ] {
             let error = Endpoint::new(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    /// A server that has answered and is gone: what was read is followed at once by the end of the connection, to the
+    /// reader or to whoever still writes.
+    struct Gone {
+        answer: &'static [u8],
+        /// Octets of the request that are taken; then the writer is told.
+        takes: usize,
+        /// Who reads before anything was asked.
+        waits: Option<Waker>,
+        is_asked: bool,
+    }
+
+    impl AsyncRead for Gone {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if !self.is_asked {
+                self.waits = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            if self.answer.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let (now, later) = self.answer.split_at(buffer.remaining().min(self.answer.len()));
+            buffer.put_slice(now);
+            self.answer = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Gone {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            octets: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let taken = octets.len().min(self.takes);
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            self.takes -= taken;
+            self.is_asked = true;
+            if let Some(waiting) = self.waits.take() {
+                waiting.wake();
+            }
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_read_counts_whatever_ends_the_connection_in_the_same_moment() {
+        let asked = async |answer: &'static str, takes| {
+            let request = Request::builder().method(Method::POST).uri("/token");
+            let request = request.body(Full::new(Bytes::from_static(b"grant=refresh"))).unwrap();
+            let server = Gone { answer: answer.as_bytes(), takes, waits: None, is_asked: false };
+            let answer = ask(server, request).await?;
+            let status = answer.status().as_u16();
+            Ok::<_, HttpError>((status, String::from_utf8(answer.into_body()).unwrap()))
+        };
+        let whole = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntoken";
+        for takes in [1 << 20, 60] {
+            assert_eq!(asked(whole, takes).await, Ok((200, "token".to_owned())), "{takes}");
+        }
+        for part in ["HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ntoken", "HTTP/1.1 200 O", ""] {
+            assert!(matches!(asked(part, 1 << 20).await, Err(HttpError::Network(_))), "{part}");
         }
     }
 }
