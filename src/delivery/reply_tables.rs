@@ -69,23 +69,38 @@ pub struct KnownReply {
     pub source: &'static str,
 }
 
-/// Every example of a provider's own table, row by row; [`Provider::Custom`] has that of any server.
+/// Every example of every table, row by row, with the first provider whose own table it is; [`Provider::Custom`] has that of
+/// any server.
 #[must_use]
-pub fn known_replies(provider: Provider) -> Vec<KnownReply> {
-    let examples = |row: &'static Row| {
-        row.examples.iter().map(move |(stage, line)| KnownReply {
-            provider,
-            stage: *stage,
-            line,
-            meaning: row.meaning,
-            scope: row.verdict.scope,
-            action: row.verdict.action,
-            certain: row.verdict.certain,
-            remedy: row.verdict.remedy,
-            source: row.source,
-        })
-    };
-    own(provider).iter().copied().flatten().flat_map(examples).collect()
+pub fn known_replies() -> Vec<KnownReply> {
+    let meanings =
+        |provider| own(provider).iter().copied().flatten().map(|row| row.meaning).collect();
+    let mut seen: Vec<Vec<&str>> = Vec::new();
+    let mut known = Vec::new();
+    for (_, provider) in Provider::WORDS {
+        let table = meanings(*provider);
+        if !seen.contains(&table) {
+            known.extend(
+                own(*provider).iter().copied().flatten().flat_map(|row| examples(*provider, row)),
+            );
+            seen.push(table);
+        }
+    }
+    known
+}
+
+fn examples(provider: Provider, row: &'static Row) -> impl Iterator<Item = KnownReply> {
+    row.examples.iter().map(move |(stage, line)| KnownReply {
+        provider,
+        stage: *stage,
+        line,
+        meaning: row.meaning,
+        scope: row.verdict.scope,
+        action: row.verdict.action,
+        certain: row.verdict.certain,
+        remedy: row.verdict.remedy,
+        source: row.source,
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use fastrand::Rng;
 use pillarbox::{
     clock::{Clock, Timestamp},
-    delivery::{KnownReply, Provider, Scope, known_replies},
+    delivery::{KnownReply, Provider, Scope},
     message::{envelope::Lane, identity::FromPolicy},
     queue::{
         id::QueueId,
@@ -17,7 +17,7 @@ use pillarbox::{
 };
 
 use super::{
-    replies::stage,
+    replies::{replies_of, stage},
     scene::{HOUR, MINUTE, START, Scene},
 };
 use crate::support::outage::seed_or;
@@ -177,7 +177,7 @@ impl Month {
         }
         let line = line_of(&account.reason);
         let is_certain = |reply: &KnownReply| reply.line == line && reply.certain;
-        if line != SPAM && !known_replies(Provider::Gmail).iter().any(is_certain) {
+        if line != SPAM && !replies_of(Provider::Gmail).iter().any(is_certain) {
             let most = match line {
                 _ if line.contains("unusual rate") => BOUND_RATE,
                 // Said of another message at the same time, so its pause holds as well, and is the longer one.
@@ -391,7 +391,7 @@ impl Month {
 /// strikes in which month. Before MAIL nobody knows whose mail it is, so one month has it.
 fn episodes(month: usize) -> Vec<(KnownReply, Struck)> {
     let whom = [Struck::Account, Struck::Message, Struck::Sender];
-    let known = known_replies(Provider::Gmail);
+    let known = replies_of(Provider::Gmail);
     let rows = known.chunk_by(|one, next| one.meaning == next.meaning);
     let struck = |(number, examples): (usize, &[KnownReply])| {
         let reply = examples[month % examples.len()];
@@ -414,7 +414,7 @@ fn quotes(text: &str, reply: &KnownReply) -> bool {
 
 /// Whether a reason of death is a refusal of the message or its recipient.
 fn says_a_message_is_bad(reason: &str) -> bool {
-    known_replies(Provider::Gmail)
+    replies_of(Provider::Gmail)
         .iter()
         .any(|reply| reply.scope <= Scope::Message && quotes(reason, reply))
 }
@@ -424,7 +424,7 @@ fn line_of(reason: &str) -> &'static str {
     if reason.contains(SPAM) {
         return SPAM;
     }
-    let known = known_replies(Provider::Gmail).into_iter().find(|reply| quotes(reason, reply));
+    let known = replies_of(Provider::Gmail).into_iter().find(|reply| quotes(reason, reply));
     known.unwrap_or_else(|| panic!("a pause for what nobody has said: {reason}")).line
 }
 

@@ -19,16 +19,12 @@ use super::{
     scene::{BODY, HOUR, MINUTE, START, Scene},
 };
 
-/// Those with a table of their own beside Gmail's; the last one has that of any server.
-const OTHERS: [Provider; 7] = [
-    Provider::Microsoft365,
-    Provider::Icloud,
-    Provider::Zoho,
-    Provider::Ses,
-    Provider::Mailgun,
-    Provider::Sendgrid,
-    Provider::Custom,
-];
+/// Every example of a provider's own table.
+pub(super) fn replies_of(provider: Provider) -> Vec<KnownReply> {
+    let mut known = known_replies();
+    known.retain(|reply| reply.provider == provider);
+    known
+}
 
 pub(super) fn stage(reply: &KnownReply) -> Stage {
     match reply.stage {
@@ -182,9 +178,9 @@ async fn each_example_of_every_other_providers_table_does_over_a_real_connection
 {
     let captured = Captured::default();
     let _guards = captured.start();
-    let tables = OTHERS.map(known_replies);
-    assert!(tables.iter().all(|table| !table.is_empty()));
-    for reply in tables.concat() {
+    // Whatever tables there are: a new one is here without a line.
+    let others = known_replies().into_iter().filter(|reply| reply.provider != Provider::Gmail);
+    for reply in others {
         does_as_its_row_says(&reply).await;
     }
     assert!(!captured.text().contains("unknown reply"), "every example is known");
@@ -215,7 +211,7 @@ async fn what_gmails_table_says_of_a_code_judges_no_other_server() {
 async fn each_example_of_the_table_does_over_a_real_connection_what_its_row_says() {
     let captured = Captured::default();
     let _guards = captured.start();
-    for reply in known_replies(Provider::Gmail) {
+    for reply in replies_of(Provider::Gmail) {
         does_as_its_row_says(&reply).await;
     }
     let text = captured.text();
@@ -238,7 +234,7 @@ async fn each_example_of_the_table_does_over_a_real_connection_what_its_row_says
 
 #[test]
 fn the_table_covers_every_scope_and_action_at_every_stage_that_can_refuse() {
-    let replies = known_replies(Provider::Gmail);
+    let replies = replies_of(Provider::Gmail);
     assert!(replies.len() >= 100, "{}", replies.len());
     for at in
         [At::Greeting, At::Ehlo, At::Starttls, At::Auth, At::Mail, At::Rcpt, At::Data, At::FinalDot]

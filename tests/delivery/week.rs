@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use fastrand::Rng;
 use pillarbox::{
     clock::Timestamp,
-    delivery::{KnownReply, Provider, Scope, known_replies},
+    delivery::{KnownReply, Provider, Scope},
     queue::{
         id::QueueId,
         state::{AccountCondition, RecipientState},
@@ -20,7 +20,7 @@ use pillarbox::{
 
 use super::{
     Captured,
-    replies::stage,
+    replies::{replies_of, stage},
     scene::{HOUR, Scene},
 };
 
@@ -51,7 +51,7 @@ impl Week {
         Self {
             scene,
             random,
-            replies: known_replies(Provider::Gmail),
+            replies: replies_of(Provider::Gmail),
             sent: Vec::new(),
             logins: Vec::new(),
         }
