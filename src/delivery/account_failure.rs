@@ -25,6 +25,8 @@ pub(super) struct AccountFailure {
     pub(super) remedy: String,
     /// The least first pause, where the usual one is too short.
     pub(super) least: Duration,
+    /// How long the server asks to be left alone.
+    pub(super) asks_for: Duration,
     /// How soon it may be looked at again.
     pub(super) recheck: Recheck,
     /// The connection was lost at AUTH, which some servers do instead of refusing.
@@ -60,6 +62,7 @@ impl AccountFailure {
             reason,
             remedy,
             least: Duration::ZERO,
+            asks_for: Duration::ZERO,
             recheck: Recheck::Usual,
             lost_at_login: false,
             lost_in_transaction: false,
@@ -91,6 +94,7 @@ pub(super) fn of(answer: &Answer, verdict: &Verdict, again: bool) -> Option<Acco
     };
     let mut failure = AccountFailure::new(condition, answer.to_string(), verdict.remedy.to_owned());
     failure.least = verdict.least;
+    failure.asks_for = answer.asks_for();
     failure.day_full = condition == AccountCondition::PausedQuota && verdict.certain;
     failure.in_our_words = matches!(answer, Answer::Broken { .. });
     failure.recheck = match answer {
@@ -187,7 +191,8 @@ pub(super) fn wait(failure: &AccountFailure, strikes: u32) -> Duration {
         Recheck::AnotherMessage if failure.least < DOUBTFUL_PAUSE_MAX => DOUBTFUL_PAUSE_MAX,
         _ => longest(failure.condition),
     };
-    usual.max(doubled.min(most))
+    // What it asks for has been bounded where it was read, and a stored pause is never longer than the longest.
+    usual.max(doubled.min(most)).max(failure.asks_for.min(longest(failure.condition)))
 }
 
 /// No pause of a condition lasts longer.

@@ -114,6 +114,8 @@ pub(super) struct Reply {
     pub(super) text: String,
     /// It is one of HTTP: the code is its status, and the enhanced code the API's reason.
     pub(super) is_http: bool,
+    /// How long the server asks to be left alone, where it says so.
+    pub(super) asks_for: Duration,
 }
 
 impl Reply {
@@ -134,7 +136,8 @@ impl Reply {
         let first = text.split(' ').next().unwrap_or_default();
         let enhanced = if is_enhanced_code(first) { first.to_owned() } else { String::new() };
         text.drain(..enhanced.len());
-        Self { code, enhanced, text: text.trim().to_owned(), is_http: false }
+        let text = text.trim().to_owned();
+        Self { code, enhanced, text, is_http: false, asks_for: Duration::ZERO }
     }
 
     /// One of the API.
@@ -142,7 +145,7 @@ impl Reply {
         let mut text = text::printable_within(message, REPLY_TEXT_LENGTH_MAX);
         text.truncate(text.trim_end().len());
         let enhanced = text::printable_within(reason, REASON_LENGTH_MAX);
-        Self { code: status, enhanced, text, is_http: true }
+        Self { code: status, enhanced, text, is_http: true, asks_for: Duration::ZERO }
     }
 
     pub(super) fn is_positive(&self) -> bool {
@@ -224,8 +227,13 @@ pub(super) enum Fault {
     #[error("{0}")]
     Lost(String),
     /// The server has trouble of its own, as it says.
-    #[error("{0}")]
-    Trouble(String),
+    #[error("{words}")]
+    Trouble {
+        /// What it says.
+        words: String,
+        /// How long it asks to be left alone, where it says so.
+        asks_for: Duration,
+    },
     /// What came is not an SMTP reply.
     #[error("the server sent something that is not an SMTP reply: {0}")]
     Garbled(String),
@@ -281,6 +289,18 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// How long the server asks to be left alone.
+    pub(super) fn asks_for(&self) -> Duration {
+        match self {
+            Self::Replied { reply, .. } => reply.asks_for,
+            Self::Broken { fault, .. } => match fault.itself() {
+                Fault::Trouble { asks_for, .. } => *asks_for,
+                _ => Duration::ZERO,
+            },
+            Self::Unsendable { .. } => Duration::ZERO,
+        }
+    }
+
     /// A fault before the message can have been accepted.
     pub(super) fn broken(stage: Stage, fault: Fault) -> Self {
         Self::Broken { stage, after_dot: false, fault }

@@ -10,11 +10,14 @@ use std::{fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration}
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
     ext::on_informational,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, USER_AGENT},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, EXPECT, HOST, HeaderValue, RETRY_AFTER,
+        USER_AGENT,
+    },
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::Notify, time::timeout};
@@ -26,6 +29,7 @@ use super::{
     api_replies::{self, Problem},
     bearer,
     credential::{Bearer, Credential},
+    https,
     options::{Limits, Options, Way},
     reach::reach_encrypted,
     replies::Transacted,
@@ -51,6 +55,8 @@ const ANSWER_MAX: usize = 64 * 1024;
 /// How long the leave for the body of a long message is waited for; a server that does not know the question gives none (RFC
 /// 9110 section 10.1.1).
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// How long the server is left alone when it asks for that, and no longer: mail waits meanwhile.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// Octets that the client holds in each direction, beside the block that it is given.
 const BUFFER_MAX: usize = 64 * 1024;
 
@@ -154,11 +160,11 @@ impl ApiConnection {
                 Transacted { store_error, ..all(Answer::broken(Stage::Data, fault), true) }
             }
             Err(Interruption::Broken(fault)) => all(ended(is_out, fault), true),
-            Ok((status, body)) => {
-                let Problem { reason, message } = Problem::read(&body);
-                self.speaker.hears(format!("{status} {reason} {message}").trim_end());
-                let answer = judged(status, &body, is_out);
-                if status == 401
+            Ok(heard) => {
+                let Problem { reason, message } = Problem::read(&heard.body);
+                self.speaker.hears(format!("{} {reason} {message}", heard.status).trim_end());
+                let answer = judged(&heard, is_out);
+                if heard.status == 401
                     && let Some(bearer) = &self.bearer
                 {
                     bearer.tokens.reject(&bearer.token).await;
@@ -199,7 +205,7 @@ impl ApiConnection {
         reader: MessageReader,
         before_last: F,
         stage: &StageCell,
-    ) -> Result<(u16, Vec<u8>), Interruption>
+    ) -> Result<Heard, Interruption>
     where
         F: FnOnce() -> Result<(), QueueError> + Send,
     {
@@ -275,27 +281,53 @@ async fn driven<T>(
     }
 }
 
-/// Status and body. An acceptance is one whatever becomes of its body.
-async fn received(response: Response<Incoming>) -> Result<(u16, Vec<u8>), Fault> {
-    let status = response.status();
+/// What the server has answered.
+#[derive(Debug, Default)]
+struct Heard {
+    status: u16,
+    body: Vec<u8>,
+    /// How long it asks to be left alone.
+    asks_for: Duration,
+}
+
+/// An acceptance is one whatever becomes of its body.
+async fn received(response: Response<Incoming>) -> Result<Heard, Fault> {
+    let status = response.status().as_u16();
+    let asks_for =
+        if matches!(status, 429 | 503) { asked_for(response.headers()) } else { Duration::ZERO };
     let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-    match body {
-        Ok(body) => Ok((status.as_u16(), body.to_bytes().to_vec())),
-        Err(_) => Ok((status.as_u16(), Vec::new())),
-    }
+    let body = body.map_or_else(|_| Vec::new(), |body| body.to_bytes().to_vec());
+    Ok(Heard { status, body, asks_for })
+}
+
+/// What Retry-After asks for (RFC 9110 section 10.2.3): seconds, or a date, which is compared with the server's own clock.
+fn asked_for(headers: &HeaderMap) -> Duration {
+    let Some(value) = headers.get(RETRY_AFTER) else { return Duration::ZERO };
+    let text = value.to_str().unwrap_or_default().trim();
+    let is_number = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let asked = if is_number {
+        // A number that is too large for us asks for more than there is.
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let now = headers.get(DATE).and_then(https::date);
+        let times = https::date(value).zip(now);
+        times.map_or(Duration::ZERO, |(until, now)| until.since(now))
+    };
+    asked.min(RETRY_AFTER_MAX)
 }
 
 /// What an answer is to a message of which the last block is out, or not.
-fn judged(status: u16, body: &[u8], is_out: bool) -> Answer {
+fn judged(Heard { status, body, asks_for }: &Heard, is_out: bool) -> Answer {
+    let (status, asks_for) = (*status, *asks_for);
     match status {
-        200..=299 if is_out => api_replies::answer(status, body),
+        200..=299 if is_out => api_replies::answer(status, body, asks_for),
         // The request timed out there: it is no answer to the message.
         408 | 500..=599 => {
             let Problem { reason, message } = Problem::read(body);
             let words = format!("the API answered {status} {reason} {message}");
-            ended(is_out, Fault::Trouble(words.trim_end().to_owned()))
+            ended(is_out, Fault::Trouble { words: words.trim_end().to_owned(), asks_for })
         }
-        400..=499 => api_replies::answer(status, body),
+        400..=499 => api_replies::answer(status, body, asks_for),
         _ => {
             ended(is_out, Fault::Garbled(format!("HTTP status {status} is no answer to a message")))
         }
@@ -340,13 +372,36 @@ mod tests {
     fn an_answer_counts_for_what_was_out_when_it_came() {
         let uncertain = |answer| matches!(answer, Answer::Broken { after_dot: true, .. });
         let lost = |answer| matches!(answer, Answer::Broken { after_dot: false, .. });
+        let judged = |status, is_out| judged(&Heard { status, ..Heard::default() }, is_out);
         for status in [500, 502, 503, 504, 408, 302] {
-            assert!(uncertain(judged(status, b"", true)), "{status}");
-            assert!(lost(judged(status, b"", false)), "{status}");
+            assert!(uncertain(judged(status, true)), "{status}");
+            assert!(lost(judged(status, false)), "{status}");
         }
-        assert!(lost(judged(200, b"", false)), "nobody can have accepted the half of a message");
+        assert!(lost(judged(200, false)), "nobody can have accepted the half of a message");
         for status in [200, 400, 401, 403, 413, 429] {
-            assert!(matches!(judged(status, b"", true), Answer::Replied { .. }), "{status}");
+            assert!(matches!(judged(status, true), Answer::Replied { .. }), "{status}");
         }
+    }
+
+    #[test]
+    fn what_retry_after_asks_for_is_read_in_both_forms_and_bounded() {
+        let asked = |value: &'static str, date: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            if let Some(date) = date {
+                headers.insert(DATE, HeaderValue::from_static(date));
+            }
+            asked_for(&headers).as_secs()
+        };
+        let now = Some("Tue, 14 Nov 2023 22:13:20 GMT");
+        assert_eq!(asked("120", None), 120);
+        assert_eq!(asked("99999999999999999999999", None), RETRY_AFTER_MAX.as_secs());
+        assert_eq!(asked("Tue, 14 Nov 2023 22:23:20 GMT", now), 600);
+        assert_eq!(asked("Tue, 14 Nov 2033 22:23:20 GMT", now), RETRY_AFTER_MAX.as_secs());
+        for nothing in ["Tue, 14 Nov 2023 22:03:20 GMT", "-5", "soon", ""] {
+            assert_eq!(asked(nothing, now), 0, "{nothing}");
+        }
+        assert_eq!(asked("Tue, 14 Nov 2023 22:23:20 GMT", None), 0, "whose clock is it?");
+        assert_eq!(asked_for(&HeaderMap::new()), Duration::ZERO);
     }
 }

@@ -3,6 +3,8 @@
 //! Rule: policy is data; the reason comes before the words, as Google asks. What concerns the token, the project or the account is
 //! no message's fault. `docs/https.md` is compared with the table. Must not know what is done with a verdict.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::{
@@ -106,9 +108,9 @@ pub(super) fn verdict(reply: &Reply) -> Verdict {
 }
 
 /// What the API has answered to a whole request: at the stage whom it concerns.
-pub(super) fn answer(status: u16, body: &[u8]) -> Answer {
+pub(super) fn answer(status: u16, body: &[u8], asks_for: Duration) -> Answer {
     let Problem { reason, message } = Problem::read(body);
-    let reply = Reply::of_http(status, &reason, &message);
+    let reply = Reply { asks_for, ..Reply::of_http(status, &reason, &message) };
     let stage = match row(&reply) {
         Some(row) => row.stages.first().copied(),
         None if matches!(status, 200..=299 | 400) => None,

@@ -156,7 +156,7 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
             BackingOff,
             "Check the network and the name server; some providers block ports 25, 465 and 587 (upstream.other_port tries the other of the last two).",
         ),
-        Fault::Trouble(_) => Verdict::pause(
+        Fault::Trouble { .. } => Verdict::pause(
             BackingOff,
             "Nothing: the relay tries again with growing waits. https://www.google.com/appsstatus says whether Google knows of it.",
         ),

@@ -288,7 +288,7 @@ fn fault(fault: Fault) -> HttpError {
 }
 
 /// An HTTP date (RFC 9110 section 5.6.7).
-fn date(value: &HeaderValue) -> Option<Timestamp> {
+pub(super) fn date(value: &HeaderValue) -> Option<Timestamp> {
     let zoned = jiff::fmt::rfc2822::parse(value.to_str().ok()?).ok()?;
     Some(Timestamp(zoned.timestamp().as_millisecond()))
 }

@@ -6,7 +6,7 @@ use pillarbox::{
     sandbox::{Failure, SEND_REFRESH_TOKEN, Stage, USERNAME},
 };
 
-use super::scene::{HOUR, MINUTE, Scene, stored};
+use super::scene::{HOUR, MINUTE, Scene, eventually, stored};
 use pillarbox::clock::Clock;
 
 const TO_THREE: &[u8] = b"From: cron@host.example\r\nTo: Ann <ann@example.net>, eve@example.net\r\nCc: bob@example.net\r\n\
@@ -269,4 +269,76 @@ async fn trouble_of_the_servers_own_pauses_the_account_so_that_few_messages_beco
     let account = scene.until_account(AccountCondition::BackingOff).await;
     assert!(account.reason.contains("503 backendError"), "{}", account.reason);
     assert_eq!(scene.sandbox.mailbox().counters().reached(Stage::Dot), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_asks_to_be_left_alone_is_left_alone_for_so_long_but_never_longer_than_an_hour()
+ {
+    for (answer, seconds) in [
+        ("429 rateLimitExceeded Too many\nRetry-After: 600", 600),
+        ("503 backendError Backend Error\nRetry-After: 600", 600),
+        ("503 backendError Backend Error\nRetry-After: 3", 30),
+        ("503 backendError Backend Error\nRetry-After: 86400", 3_600),
+        ("503 backendError Backend Error\nRetry-After: soon", 30),
+        ("500 internalError Internal Error\nRetry-After: 600", 30),
+        ("429 rateLimitExceeded (Mail sending)\nRetry-After: 60", 3_600),
+    ] {
+        let scene = started().await;
+        scene.sandbox.fail_always(Stage::Dot, Failure::Reply(answer.into()));
+        scene.submit_to(&THREE, TO_THREE).await;
+        let is_day = answer.contains("Mail sending");
+        let condition =
+            if is_day { AccountCondition::PausedQuota } else { AccountCondition::BackingOff };
+        let account = scene.until_account(condition).await;
+        let pause = account.until.unwrap().since(account.since).as_secs();
+        assert_eq!(pause, seconds, "{answer}");
+    }
+}
+
+/// The table of docs/https.md, which is compared with the program's own: answers, and what the relay does.
+fn documented() -> Vec<(String, String)> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/https.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect());
+    cells
+        .map(|cells: Vec<&str>| (cells[0].trim_matches('`').to_owned(), cells[2].to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_answer_that_is_known_does_over_a_real_connection_what_the_table_says() {
+    use AccountCondition::{BackingOff, PausedConfiguration, PausedCredentials, PausedQuota};
+    let table = documented();
+    assert!(table.len() >= 15, "{table:?}");
+    for (answer, does) in table {
+        let scene = started().await;
+        scene.sandbox.fail_always(Stage::Dot, Failure::Reply(answer.clone()));
+        let id = scene.submit_to(&THREE, TO_THREE).await;
+        let conditions = match does.as_str() {
+            "the message is given up" => {
+                scene.until_all(id, "dead").await;
+                assert_eq!(scene.handle().status().account.condition, AccountCondition::Open);
+                continue;
+            }
+            "the account pauses: 1, 2, 4 hours" => &[PausedQuota][..],
+            "the account pauses, with growing waits" => &[BackingOff],
+            "the account pauses until a person has acted" => {
+                &[PausedConfiguration, PausedCredentials]
+            }
+            "a new token at once, then the account pauses" => &[PausedCredentials],
+            other => panic!("{answer}: nobody knows {other}"),
+        };
+        let status = || scene.handle().status();
+        eventually(
+            || conditions.contains(&status().account.condition) && status().in_flight.is_empty(),
+            || format!("{answer}: {:?}", status()),
+        )
+        .await;
+        let account = status().account;
+        assert!(account.reason.contains(&answer), "{answer}: {}", account.reason);
+        assert!(!account.remedy.is_empty() && status().counters.unknown_replies == 0, "{answer}");
+        scene.expect_uncharged(id).await;
+        assert_eq!(scene.sandbox.mailbox().count(), 0, "{answer}");
+    }
 }

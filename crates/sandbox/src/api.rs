@@ -19,7 +19,7 @@ use std::{
 use hyper::{
     Method, Request, Response,
     body::{Body as _, Incoming},
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT},
     server::conn::http1,
     service::service_fn,
 };
@@ -138,7 +138,10 @@ impl Connection {
             }
             Err(End::Refused(refusal)) => {
                 self.shared.tell(self.number, Stage::Dot, Weight::Result, || refusal.to_string());
-                Ok(response(refusal.status, refusal.body()))
+                let mut response = response(refusal.status, refusal.body());
+                let asked = refusal.retry_after.and_then(|value| value.parse().ok());
+                asked.and_then(|value| response.headers_mut().insert(RETRY_AFTER, value));
+                Ok(response)
             }
             Err(End::Dropped) => {
                 self.shared.mailbox.tally(|counters| counters.drops += 1);

@@ -14,20 +14,26 @@ pub(super) struct Refusal {
     /// Empty for an answer that is not the API's.
     reason: String,
     message: String,
+    /// The value of Retry-After.
+    pub(super) retry_after: Option<String>,
 }
 
 impl Refusal {
-    /// What a test has written: `403 rateLimitExceeded Rate Limit Exceeded`. What is no such text is an error of the server.
+    /// What a test has written: `403 rateLimitExceeded Rate Limit Exceeded`, and `Retry-After: 60` in a line below it. What
+    /// is no such text is an error of the server.
     pub(super) fn scripted(text: &str) -> Self {
+        let (text, below) = text.split_once('\n').unwrap_or((text, ""));
+        let retry_after = below.strip_prefix("Retry-After: ").map(str::to_owned);
         let mut words = text.splitn(3, ' ');
         let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(500);
         let reason = words.next().unwrap_or("backendError").to_owned();
-        Self { status, reason, message: words.next().unwrap_or("Backend Error").to_owned() }
+        let message = words.next().unwrap_or("Backend Error").to_owned();
+        Self { status, reason, message, retry_after }
     }
 
     /// What is wrong with the message.
     pub(super) fn of_message(words: &str) -> Self {
-        Self { status: 400, reason: "invalidArgument".to_owned(), message: words.to_owned() }
+        Self::scripted(&format!("400 invalidArgument {words}"))
     }
 
     /// More recipients than the account has left.
@@ -42,7 +48,7 @@ impl Refusal {
 
     /// A page of something on the way.
     pub(super) fn page() -> Self {
-        Self { status: 502, reason: String::new(), message: "Bad Gateway".to_owned() }
+        Self { reason: String::new(), ..Self::scripted("502 - Bad Gateway") }
     }
 
     /// What is sent.
