@@ -342,3 +342,29 @@ async fn each_answer_that_is_known_does_over_a_real_connection_what_the_table_sa
         assert_eq!(scene.sandbox.mailbox().count(), 0, "{answer}");
     }
 }
+
+#[tokio::test]
+async fn recipients_that_mean_something_over_smtp_mean_it_over_the_api_as_well() {
+    for (to, state) in [
+        ("nosuch@example.net", "dead"),
+        ("spam@example.net", "dead"),
+        ("tmp-once@example.net", "uncertain"),
+        ("dropdot-lost-once@example.net", "uncertain"),
+        ("dropdot-once@example.net", "uncertain"),
+        ("garbage-dot-once@example.net", "uncertain"),
+    ] {
+        let scene = started().await;
+        let id = scene.submit_to(&[to], TO_THREE).await;
+        scene.until_all(id, state).await;
+        assert_eq!(scene.sandbox.mailbox().count(), usize::from(to.starts_with("dropdot-once")));
+    }
+    let scene = started().await;
+    let id = scene.submit_to(&["quota@example.net"], TO_THREE).await;
+    scene.until_account(AccountCondition::PausedQuota).await;
+    scene.expect_uncharged(id).await;
+    // For all mail of the account, for 24 hours.
+    scene.handle().resume().await;
+    let other = scene.submit().await;
+    scene.until_account(AccountCondition::PausedQuota).await;
+    scene.expect_uncharged(other).await;
+}

@@ -41,6 +41,7 @@ use super::{
     script::{Failure, Stage},
     server::{ACCEPT_PAUSE, Context, HANDSHAKE_MAX, agreed, ordered},
     shared::{Shared, Weight},
+    triggers::{Armed, Effect},
 };
 
 /// What a client posts to.
@@ -169,7 +170,9 @@ impl Connection {
         }
         self.shared.mailbox.reach(Stage::Dot);
         let said: String = recipients.iter().map(|to| format!("TO:<{to}>\n")).collect();
-        let answered = self.pass(Stage::Dot, &said).await?;
+        let ordered = self.pass(Stage::Dot, &said).await?;
+        let struck = self.strike(&username, &recipients).await?;
+        let answered = if struck == Answered::No { struck } else { ordered };
         let id = format!("{:016x}", fastrand::u64(..));
         let now = self.shared.options.clock.now();
         let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
@@ -203,6 +206,36 @@ impl Connection {
             format!("accepted by the API to={} size={size}", message.rcpt_to.join(","))
         });
         if answered == Answered::No { Err(End::Dropped) } else { Ok(id) }
+    }
+
+    /// What the recipients' names make happen. All of it happens at the end of the message, the only moment there is, and in
+    /// the words of the API: what SMTP would refuse for good is the message's fault, and the rest the server's.
+    async fn strike(&self, username: &str, recipients: &[String]) -> Result<Answered, End> {
+        let now = self.shared.options.clock.now();
+        if self.shared.accounts.limited_at(username, Stage::Dot, now) {
+            return Err(Refusal::of_the_day().into());
+        }
+        let local_part = |to: &String| to.rsplit_once('@').map(|(local, _)| local.to_owned());
+        let mut armed = recipients.iter().filter_map(|to| Armed::of(&local_part(to)?, to));
+        let Some(armed) = armed.find(|armed| self.shared.strikes.strikes(armed)) else {
+            return Ok(Answered::Yes);
+        };
+        match &armed.trigger.effect {
+            Effect::Refuse(reply)
+            | Effect::RefuseFirst(_, reply)
+            | Effect::RefuseAndClose(reply) => Err(Refusal::like(reply, &armed.address).into()),
+            Effect::LimitAccount | Effect::LimitAccountAtNextMail => {
+                self.shared.accounts.limit(username, Stage::Dot, now);
+                Err(Refusal::of_the_day().into())
+            }
+            Effect::Drop | Effect::DropAtNextMail => Err(End::Dropped),
+            Effect::StoreAndDrop => Ok(Answered::No),
+            Effect::Delay => {
+                self.shared.options.clock.sleep(self.shared.options.slow).await;
+                Ok(Answered::Yes)
+            }
+            Effect::Malformed(_) => Err(Refusal::page().into()),
+        }
     }
 
     /// Whose token it is; one that is anybody's is that of the usual account.

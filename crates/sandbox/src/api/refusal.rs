@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::replies::Template;
+
 /// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -34,6 +36,14 @@ impl Refusal {
     /// What is wrong with the message.
     pub(super) fn of_message(words: &str) -> Self {
         Self::scripted(&format!("400 invalidArgument {words}"))
+    }
+
+    /// What SMTP would say, in a form of the API's.
+    pub(super) fn like(reply: &Template, detail: &str) -> Self {
+        let words = reply.scripted().replace("{}", detail);
+        let is_permanent = words.starts_with('5');
+        let reason = if is_permanent { "400 invalidArgument" } else { "503 backendError" };
+        Self::scripted(&format!("{reason} {}", words.lines().next().unwrap_or_default()))
     }
 
     /// More recipients than the account has left.
