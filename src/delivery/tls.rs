@@ -2,9 +2,14 @@
 //!
 //! Rule: a certificate is always verified against the platform's roots and `ca_file`, and nothing is ever
 //! pinned, since Google changes its issuers (docs/gmail.md section 1.2). Roots are read when the first
-//! connection needs them, off the async threads. Must not know SMTP.
+//! connection needs them, off the async threads, and shared. Must not know SMTP.
 
-use std::{io, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, Weak},
+};
 
 use tokio::{net::TcpStream, sync::OnceCell, task::spawn_blocking};
 use tokio_rustls::{
@@ -19,12 +24,23 @@ use tokio_rustls::{
 };
 
 use super::answer::Fault;
-use crate::{reasons, text};
+use crate::{reasons, sync, text};
 
 /// Octets of a file of trust roots: the largest bundles have 300 KiB.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Sessions remembered for a quicker handshake; there is one server and there are few connections.
 const SESSIONS_REMEMBERED: usize = 8;
+
+/// The trust roots that are in use. Who trusts the same shares them: reading those of the platform takes a megabyte for a
+/// moment, and keeping them some hundred KiB.
+static IN_USE: Mutex<Vec<InUse>> = Mutex::new(Vec::new());
+
+#[derive(Debug)]
+struct InUse {
+    /// How many behind those of the platform are of a `ca_file`.
+    added: usize,
+    roots: Weak<RootCertStore>,
+}
 
 /// Makes connectors; the configuration behind them is built once.
 #[derive(Debug)]
@@ -103,25 +119,43 @@ fn certificate(host: &str, reason: &CertificateError) -> String {
 }
 
 fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, Fault> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let mut config = builder
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::Configuration(format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(roots(ca_file)?)
+        .with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_REMEMBERED);
+    Ok(Arc::new(config))
+}
+
+/// The roots of the platform, as whoever uses them has read them, and of the file as it is now.
+fn roots(ca_file: Option<PathBuf>) -> Result<Arc<RootCertStore>, Fault> {
+    let mut added = RootCertStore::empty();
+    if let Some(path) = ca_file {
+        add_file(&mut added, &path)?;
+    }
+    // Who comes second waits for the first to have read them.
+    let mut in_use = sync::lock(&IN_USE);
+    in_use.retain(|one| one.roots.strong_count() > 0);
+    let has_added = |one: &&InUse| one.added == added.len();
+    let mut alike = in_use.iter().filter(has_added).filter_map(|one| one.roots.upgrade());
+    if let Some(shared) = alike.find(|one| one.roots.ends_with(&added.roots)) {
+        return Ok(shared);
+    }
     let mut roots = RootCertStore::empty();
     // Single unreadable certificates of the platform are its own affair; having none is reported below.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        add_file(&mut roots, &path)?;
-    }
+    let of_file = added.len();
+    roots.roots.append(&mut added.roots);
     if roots.is_empty() {
         return Err(Fault::Configuration(
             "no trust roots: install the package ca-certificates, or set upstream.ca_file".into(),
         ));
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let mut config = builder
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::Configuration(format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions(SESSIONS_REMEMBERED);
-    Ok(Arc::new(config))
+    let roots = Arc::new(roots);
+    in_use.push(InUse { added: of_file, roots: Arc::downgrade(&roots) });
+    Ok(roots)
 }
 
 /// Why `upstream.ca_file` cannot be used, if it cannot.
@@ -152,4 +186,30 @@ fn add_file(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), Fau
         return Err(refused("contains no certificate in PEM".into()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_trusts_the_same_shares_the_memory_of_it_and_nobody_trusts_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+            let path = directory.path().join(name);
+            std::fs::write(&path, made.cert.pem()).unwrap();
+            path
+        };
+        let (one, other) = (file("one.pem"), file("other.pem"));
+        let first = roots(Some(one.clone())).unwrap();
+        let copy = directory.path().join("copy.pem");
+        std::fs::copy(&one, &copy).unwrap();
+        assert!(Arc::ptr_eq(&first, &roots(Some(copy)).unwrap()), "the same under another name");
+        let second = roots(Some(other.clone())).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second) && first.roots != second.roots);
+        // A file that has changed is read anew.
+        std::fs::copy(&other, &one).unwrap();
+        assert!(Arc::ptr_eq(&second, &roots(Some(one)).unwrap()));
+    }
 }
