@@ -45,9 +45,12 @@ pub(super) fn put(
     for (number, chunk) in (0..).zip(chunks) {
         batch.insert(key(record, number), [&parts.to_be_bytes(), chunk].concat());
     }
-    // Whatever else is there, also behind a first part that cannot be read.
+    // Whatever else is there, also behind a first part that cannot be read; a longer key is that of another record.
     for old in tree.range(key(record, parts)..=key(record, u16::MAX)).keys() {
-        batch.remove(old.map_err(failed)?);
+        let old = old.map_err(failed)?;
+        if old.len() == record.len() + NUMBER_BYTES {
+            batch.remove(old);
+        }
     }
     Ok(())
 }

@@ -197,6 +197,23 @@ contract! {
         assert_eq!(fixture.index().is_budget_unknown(), Ok(false));
     }
 
+    fn what_is_written_of_one_account_leaves_the_others_as_they_are(mut fixture) {
+        let (name, mut expected) = (AccountKey::of, BTreeMap::new());
+        let keys = [AccountKey::MAIN, name("second"), name("third"), name("shop"), name("office"), name("alarms")];
+        // Long ones take several values, which a short one later leaves nothing of.
+        for (round, length) in [10, 9_000, 20].into_iter().enumerate() {
+            for key in keys.into_iter().cycle().skip(round).take(keys.len()) {
+                let state = AccountState { reason: "5".repeat(length), ..account() };
+                let accounts: BTreeMap<_, _> = [(key, state)].into();
+                expected.extend(accounts.clone());
+                fixture.index().apply(&Changes { accounts, ..Changes::default() }).unwrap();
+                assert!(fixture.index().accounts().as_ref() == Ok(&expected), "{round}: {key:?}");
+            }
+        }
+        fixture.reopen();
+        assert!(fixture.index().accounts() == Ok(expected));
+    }
+
     fn a_disk_that_fails_is_no_damage_and_nothing_of_the_write_is_there(mut fixture) {
         fixture.put(&[(id(9), due_after(Lane::Urgent, 0))]);
         let before = fixture.seen();
