@@ -111,6 +111,43 @@ fn the_upstreams_dialogue_is_shown_with_its_login_masked() {
 }
 
 #[test]
+fn of_several_accounts_each_upstreams_dialogue_has_its_name_and_can_be_watched_alone() {
+    let gmail = Gmail::start();
+    let upstream = gmail.upstream();
+    let second = format!(
+        "[[account]]\nname = \"second\"\nhost = \"localhost\"\nport = {}\nca_file = {:?}\n\
+         ehlo_name = \"relay.example.org\"\nusername = \"second@gmail.com\"\npassword = \"abcd efgh ijkl mnop\"\n\n\
+         [[route]]\nname = \"shop\"\naccounts = [\"second\"]\nmatch = {{ recipient = \"shop@example.net\" }}\n",
+        upstream.port,
+        upstream.ca_file.as_ref().expect("one").display().to_string(),
+    );
+    let home = Home::with_sections(&upstream, &second);
+    let daemon = home.start();
+    let mut all = Watching::start(&home, &["trace", "--upstream"]);
+    let mut alone = Watching::start(&home, &["trace", "--upstream", "--account", "second"]);
+    assert!(all.sees("Watching dialogues with the upstream for 1 min"));
+    assert!(alone.sees("Watching dialogues with the upstream of second for 1 min"));
+    let mut client = Client::hello(daemon.smtp);
+    client.mail("a@example.org", &["b@example.net"], "Subject: x\r\n\r\nx");
+    assert!(all.sees("RCPT TO:<b@example.net>"), "{}", home.log());
+    client.mail("a@example.org", &["shop@example.net"], "Subject: x\r\n\r\nx");
+    assert!(alone.sees("RCPT TO:<shop@example.net>"), "{}", home.log());
+    assert!(all.sees("RCPT TO:<shop@example.net>"));
+    for line in all.end().lines().skip(1) {
+        let of_main = line.contains(" upstream of main #");
+        assert!(of_main || line.contains(" upstream of second #"), "{line}");
+        let is_others = if of_main { "shop@example.net" } else { "b@example.net" };
+        assert!(!line.contains(&format!("<{is_others}>")), "{line}");
+    }
+    let seen = alone.end();
+    assert!(!seen.contains("upstream of main") && !seen.contains("b@example.net"), "{seen}");
+    let output = home.output(["trace", "--upstream", "--account", "third"]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && words.contains("there is main, second"), "{words}");
+    assert_eq!(daemon.terminate(LIMIT).code(), Some(0));
+}
+
+#[test]
 fn a_question_that_makes_no_sense_is_refused() {
     let home = Home::new(&Gmail::start().upstream());
     let daemon = home.start();
@@ -118,6 +155,7 @@ fn a_question_that_makes_no_sense_is_refused() {
         (&["trace"][..], 64),
         (&["trace", "--upstream", "--client", "127.0.0.1"], 64),
         (&["trace", "--upstream", "--for", "2h"], 64),
+        (&["trace", "--client", "127.0.0.1", "--account", "main"], 64),
         (&["trace", "--client", "the printer"], 65),
     ] {
         let output = home.output(arguments);

@@ -412,9 +412,12 @@ impl Client {
     pub(crate) async fn trace(&self, wanted: &Wanted) -> Result<Octets, ClientError> {
         let client = wanted.client.as_deref().map(|client| format!("&client={}", encoded(client)));
         let upstream = if wanted.upstream { "&upstream=true" } else { "" };
-        let (client, seconds) = (client.unwrap_or_default(), wanted.seconds.unwrap_or_default());
-        self.stream(&format!("/v1/trace?seconds={seconds}{client}{upstream}"), TRACE_BYTES_MAX)
-            .await
+        let account =
+            wanted.account.as_deref().map(|account| format!("&account={}", encoded(account)));
+        let (client, account) = (client.unwrap_or_default(), account.unwrap_or_default());
+        let seconds = wanted.seconds.unwrap_or_default();
+        let path = format!("/v1/trace?seconds={seconds}{client}{upstream}{account}");
+        self.stream(&path, TRACE_BYTES_MAX).await
     }
 
     /// An answer of at most `left` octets that is read as it comes.

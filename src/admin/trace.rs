@@ -17,11 +17,13 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    accounts::AccountFacts,
     api::Kind,
-    context::{Refusal, Sources},
+    context::{Facts, Refusal, Sources},
     pieces::Pieces,
 };
 use crate::{
+    budget::AccountKey,
     clock::Timestamp,
     shutdown::Phase,
     telemetry::dialogue::{Line, Peer, Seen, WATCHERS_MAX, Watcher},
@@ -43,6 +45,9 @@ pub(crate) struct Wanted {
     /// The upstream.
     #[serde(default)]
     pub(crate) upstream: bool,
+    /// That of this account alone.
+    #[serde(default)]
+    pub(crate) account: Option<String>,
     /// For how long.
     #[serde(default)]
     pub(crate) seconds: Option<u64>,
@@ -70,6 +75,9 @@ pub(crate) struct Said {
     pub(crate) connection: u64,
     /// The client; null for the upstream.
     pub(crate) client: Option<IpAddr>,
+    /// The account whose upstream it is, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
     /// Whether the side that sends mail has said it: the client, or the relay to its upstream.
     pub(crate) by_client: bool,
     /// Without its line end.
@@ -83,28 +91,34 @@ pub(super) fn router() -> Router<Sources> {
 /// Whose dialogues are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
-    Upstream,
+    /// Of this account, or of all.
+    Upstream(Option<AccountKey>),
     Clients(IpNet),
 }
 
 impl Whose {
-    fn of(wanted: &Wanted) -> Result<Self, String> {
+    fn of(wanted: &Wanted, facts: &Facts) -> Result<Self, Refusal> {
+        let refused = |words: String| Refusal::new(Kind::BadRequest, words);
         match (&wanted.client, wanted.upstream) {
-            (None, true) => Ok(Self::Upstream),
+            (None, true) => {
+                let account = wanted.account.as_deref().map(|name| facts.named(name));
+                Ok(Self::Upstream(account.transpose()?))
+            }
             (Some(text), false) => {
                 let one = || text.parse().ok().map(|address: IpAddr| IpNet::from(address));
                 let network = text.parse().ok().or_else(one);
                 network
                     .map(Self::Clients)
-                    .ok_or_else(|| format!("{text:?} is not an address or a network"))
+                    .ok_or_else(|| refused(format!("{text:?} is not an address or a network")))
             }
-            _ => Err("name either a client or the upstream".to_owned()),
+            _ => Err(refused("name either a client or the upstream".to_owned())),
         }
     }
 
     fn holds(self, line: &Line) -> bool {
         match (self, line.peer) {
-            (Self::Upstream, Peer::Upstream) => true,
+            (Self::Upstream(None), Peer::Upstream(_)) => true,
+            (Self::Upstream(Some(wanted)), Peer::Upstream(account)) => wanted.number() == account,
             (Self::Clients(network), Peer::Client(address)) => {
                 network.contains(&address.to_canonical())
             }
@@ -118,7 +132,7 @@ async fn trace(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Query(wanted) = wanted?;
-    let whose = Whose::of(&wanted).map_err(|words| Refusal::new(Kind::BadRequest, words))?;
+    let whose = Whose::of(&wanted, &sources.facts())?;
     let Some(watcher) = Watcher::new() else {
         let words = format!("{WATCHERS_MAX} watch already");
         return Err(Refusal::new(Kind::Unavailable, words));
@@ -129,6 +143,13 @@ async fn trace(
     let watch = Watch { watcher, whose, sources, until_ms };
     let lines = Pieces::new(watch, |watch| Box::pin(next(watch)));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(lines)).into_response())
+}
+
+/// The name of the account whose upstream speaks, where there are several.
+fn account_of(peer: Peer, facts: &Facts) -> Option<String> {
+    let Peer::Upstream(number) = peer else { return None };
+    let key = facts.accounts.iter().map(AccountFacts::key).find(|key| key.number() == number)?;
+    facts.name(key).map(|name| name.to_string())
 }
 
 /// Somebody who watches.
@@ -163,9 +184,10 @@ async fn next(mut watch: Watch) -> Option<(Watch, Bytes)> {
                 let (connection, text) = (line.connection, line.text.clone());
                 let (client, by_client) = match line.peer {
                     Peer::Client(address) => (Some(address), !line.ours),
-                    Peer::Upstream => (None, line.ours),
+                    Peer::Upstream(_) => (None, line.ours),
                 };
-                Shown::Said(Said { at, connection, client, by_client, text })
+                let account = account_of(line.peer, &watch.sources.facts());
+                Shown::Said(Said { at, connection, client, account, by_client, text })
             }
             Seen::Line(_) => continue,
         };

@@ -23,6 +23,11 @@ impl AccountKey {
         if name == MAIN { Self::MAIN } else { Self(crc32fast::hash(name.as_bytes()).max(1)) }
     }
 
+    /// For whoever knows nothing of accounts.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
     /// What [`AccountKey::to_bytes`] gave.
     pub(crate) fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(u32::from_be_bytes(bytes))

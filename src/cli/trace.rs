@@ -28,9 +28,12 @@ pub(super) struct Arguments {
         conflicts_with = "upstream"
     )]
     client: Option<String>,
-    /// The dialogues with the upstream.
+    /// The dialogues with the upstream; of several accounts with all of theirs, unless one is named.
     #[arg(long)]
     upstream: bool,
+    /// Only with the upstream of this account, by its name in relay.toml; `main` is that of `[upstream]`.
+    #[arg(long = "account", value_name = "NAME", conflicts_with = "client")]
+    account: Option<String>,
     /// How long, at most an hour.
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = written_time::span_up_to(Some(SHOWN_MAX)))]
     time: Duration,
@@ -42,12 +45,17 @@ pub(super) async fn run(
     form: Form,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
-    let Arguments { client: network, upstream, time } = arguments.clone();
-    let wanted = Wanted { client: network, upstream, seconds: Some(time.as_secs()) };
+    let Arguments { client: network, upstream, account, time } = arguments.clone();
+    let wanted = Wanted { client: network, upstream, account, seconds: Some(time.as_secs()) };
     let mut octets = client.trace(&wanted).await?;
     if form == Form::Text {
-        let whose = wanted.client.as_deref().unwrap_or("the upstream");
-        writeln!(out, "Watching dialogues with {whose} for {} (Ctrl-C ends it).", span(time))?;
+        let whose = match (&wanted.client, &wanted.account) {
+            (Some(network), _) => network.clone(),
+            (None, Some(account)) => format!("the upstream of {account}"),
+            (None, None) => "the upstream".to_owned(),
+        };
+        let (whose, time) = (clean(&whose), span(time));
+        writeln!(out, "Watching dialogues with {whose} for {time} (Ctrl-C ends it).")?;
         out.flush()?;
     }
     let mut line = Vec::new();
@@ -90,8 +98,12 @@ fn words(shown: &Shown) -> String {
         Shown::Missed { missed } => {
             format!("({} left out: too many at once)", count(*missed, "line"))
         }
-        Shown::Said(Said { at, connection, client, by_client, text }) => {
-            let peer = client.map_or_else(|| "upstream".to_owned(), |client| client.to_string());
+        Shown::Said(Said { at, connection, client, account, by_client, text }) => {
+            let peer = match (client, account) {
+                (Some(client), _) => client.to_string(),
+                (None, Some(account)) => format!("upstream of {}", clean(account)),
+                (None, None) => "upstream".to_owned(),
+            };
             let side = if *by_client { "C:" } else { "S:" };
             format!("{} {peer} #{connection} {side} {}", local_to_the_millisecond(*at), clean(text))
         }

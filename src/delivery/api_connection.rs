@@ -96,7 +96,7 @@ impl ApiConnection {
             driver: Box::pin(driver),
             bearer: None,
             limits: options.limits.clone(),
-            speaker: Speaker::new(Peer::Upstream),
+            speaker: Speaker::new(Peer::Upstream(options.account.number())),
             protection,
         })
     }

@@ -22,9 +22,10 @@ const ADDRESSES_MAX: usize = 8;
 /// DNS, TCP and, for implicit TLS, the handshake.
 pub(super) async fn reach(options: &Options, way: Way, trust: &Trust) -> Result<Wire, Fault> {
     if way.tls != Tls::Implicit {
-        return Ok(Wire::plain(reach_any_address(options, way.port).await?));
+        return Ok(Wire::plain(reach_any_address(options, way.port).await?, options.account));
     }
-    reach_encrypted(options, way.port, trust).await.map(Wire::encrypted)
+    let stream = reach_encrypted(options, way.port, trust).await?;
+    Ok(Wire::encrypted(stream, options.account))
 }
 
 /// DNS, TCP and the handshake.

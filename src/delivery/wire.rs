@@ -16,6 +16,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerNam
 
 use super::{answer::Fault, tls};
 use crate::{
+    budget::AccountKey,
     smtp::client::reply::{Reply, ReplyBuffer},
     telemetry::dialogue::{Peer, Speaker},
 };
@@ -44,23 +45,23 @@ enum Transport {
 
 impl Wire {
     /// A connection in plain text.
-    pub(super) fn plain(stream: TcpStream) -> Self {
-        Self::new(Transport::Plain(stream))
+    pub(super) fn plain(stream: TcpStream, account: AccountKey) -> Self {
+        Self::new(Transport::Plain(stream), account)
     }
 
     /// A connection that is already encrypted.
-    pub(super) fn encrypted(stream: TlsStream<TcpStream>) -> Self {
-        Self::new(Transport::Encrypted(Box::new(stream)))
+    pub(super) fn encrypted(stream: TlsStream<TcpStream>, account: AccountKey) -> Self {
+        Self::new(Transport::Encrypted(Box::new(stream)), account)
     }
 
-    fn new(transport: Transport) -> Self {
+    fn new(transport: Transport, account: AccountKey) -> Self {
         Self {
             transport,
             buffer: ReplyBuffer::default(),
             gathered: Vec::new(),
             written: 0,
             said_anything: false,
-            speaker: Speaker::new(Peer::Upstream),
+            speaker: Speaker::new(Peer::Upstream(account.number())),
         }
     }
 

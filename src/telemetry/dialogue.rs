@@ -38,8 +38,8 @@ struct Dialogues {
 pub(crate) enum Peer {
     /// A client at this address; programs of this host have that of loopback.
     Client(IpAddr),
-    /// The upstream.
-    Upstream,
+    /// The upstream of the account with this number.
+    Upstream(u32),
 }
 
 /// A line of a dialogue.
