@@ -39,8 +39,8 @@ pub struct Options {
     pub(crate) account: Option<Address>,
     /// How long folded mail is kept that was told of.
     pub(crate) folded_kept: Duration,
-    /// What may be spent in 24 hours: that it is spent while mail waits is told; `None` for never.
-    pub(crate) day: Option<Day>,
+    /// What may be spent in 24 hours of each account: that it is spent while mail waits is told.
+    pub(crate) days: Vec<Day>,
 }
 
 impl Options {
@@ -58,7 +58,7 @@ impl Options {
             gather_max: Duration::from_secs(10 * 60),
             account: None,
             folded_kept: Duration::from_secs(30 * 86_400),
-            day: None,
+            days: Vec::new(),
         }
     }
 }

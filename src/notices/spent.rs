@@ -2,7 +2,7 @@
 //!
 //! Rule: bounded; a walk is made only when nothing may be spent, and ends when it has counted enough.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     budget::{AccountKey, Limit},
@@ -11,6 +11,7 @@ use crate::{
     queue::{
         LIST_LENGTH_MAX, Queue, QueueError,
         waiting::{Departure, Room, Rooms, Situation},
+        way::Way,
     },
 };
 
@@ -22,65 +23,85 @@ const WORTH_TELLING: Duration = Duration::from_secs(30 * 60);
 const PAGES_MAX: usize = 10;
 
 /// What the relay may spend on mail that is neither urgent nor a notice, and in all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Day {
+    /// Which account's.
+    pub(crate) account: AccountKey,
+    /// Its name, where there are several.
+    pub(crate) name: Option<Arc<str>>,
     /// Of all mail.
     pub(crate) limit: Limit,
     /// Of mail that is neither urgent nor a notice.
     pub(crate) others: Limit,
 }
 
-/// When it was told.
+/// When it was told of each account.
 #[derive(Debug, Default)]
 pub(super) struct Spent {
-    told: Option<Timestamp>,
+    told: BTreeMap<AccountKey, Timestamp>,
 }
 
 /// What there is to tell.
 #[derive(Debug)]
 pub(super) struct News {
+    /// Whose day it is.
+    pub(super) account: AccountKey,
     pub(super) subject: String,
     pub(super) text: String,
 }
 
 impl Spent {
-    /// What is to be told at `now`.
+    /// What is to be told at `now`: of one account, the next look tells of another.
     pub(super) async fn look(
         &self,
         store: &Queue,
         now: Moment,
         hostname: &str,
-        day: Day,
+        days: &[Day],
     ) -> Result<Option<News>, QueueError> {
-        let is_young = |at: Timestamp| at <= now.wall && now.wall.since(at) < REPEAT;
-        if self.told.is_some_and(is_young) {
-            return Ok(None);
+        let is_young = |at: &Timestamp| *at <= now.wall && now.wall.since(*at) < REPEAT;
+        for day in days.iter().filter(|day| !self.told.get(&day.account).is_some_and(is_young)) {
+            let news = look_at(store, now, hostname, day).await?;
+            if news.is_some() {
+                return Ok(news);
+            }
         }
-        let view = store.ledger(AccountKey::MAIN, now, day.others).await?;
-        if view.room > 0 {
-            return Ok(None);
-        }
-        let waiting = waiting(store, now.wall).await?;
-        let others = Room { recipients: 0, frees_at: view.frees_at };
-        let clear = Situation::clear(now.wall);
-        let situation = Situation { rooms: Rooms { others, ..clear.rooms }, ..clear };
-        let departure = situation.departure(Lane::Normal, now.wall);
-        let is_soon = departure.at.is_some_and(|at| at < now.wall.after(WORTH_TELLING));
-        if waiting == 0 || is_soon {
-            return Ok(None);
-        }
-        Ok(Some(news(hostname, day.limit, view.spent, waiting, &departure)))
+        Ok(None)
     }
 
-    /// It was told.
-    pub(super) fn told(&mut self, now: Timestamp) {
-        self.told = Some(now);
+    /// It was told of this account.
+    pub(super) fn told(&mut self, account: AccountKey, now: Timestamp) {
+        self.told.insert(account, now);
     }
 }
 
-/// Recipients that are due and may not leave.
-async fn waiting(store: &Queue, now: Timestamp) -> Result<usize, QueueError> {
+async fn look_at(
+    store: &Queue,
+    now: Moment,
+    hostname: &str,
+    day: &Day,
+) -> Result<Option<News>, QueueError> {
+    let view = store.ledger(day.account, now, day.others).await?;
+    if view.room > 0 {
+        return Ok(None);
+    }
+    let waiting = waiting(store, now, day.account).await?;
+    let others = Room { recipients: 0, frees_at: view.frees_at };
+    let clear = Situation::clear(now.wall);
+    let (rooms, name) = (Rooms { others, ..clear.rooms }, day.name.clone());
+    let situation = Situation { rooms, name, ..clear };
+    let departure = situation.departure(Lane::Normal, now.wall);
+    let is_soon = departure.at.is_some_and(|at| at < now.wall.after(WORTH_TELLING));
+    if waiting == 0 || is_soon {
+        return Ok(None);
+    }
+    Ok(Some(news(hostname, day, view.spent, waiting, &departure)))
+}
+
+/// Recipients of an account's mail that are due and may not leave.
+async fn waiting(store: &Queue, now: Moment, account: AccountKey) -> Result<usize, QueueError> {
     let (mut walk, mut number) = (store.walk().await?, 0);
+    let served_by = store.served_by(now).await?;
     for _ in 0..PAGES_MAX {
         if walk.is_over() {
             break;
@@ -88,15 +109,21 @@ async fn waiting(store: &Queue, now: Timestamp) -> Result<usize, QueueError> {
         let page = walk.take(store.list(walk.after(), LIST_LENGTH_MAX).await?);
         let records = page.iter().map(|message| &message.record);
         let records = records.filter(|record| matches!(record.lane, Lane::Normal | Lane::Bulk));
+        let records = records.filter(|record| served_by.account_of(Way::of(record)) == account);
         let due = records.flat_map(|record| {
             record.recipients.iter().filter_map(|recipient| record.due(&recipient.state))
         });
-        number += due.filter(|due| due.at <= now).count();
+        number += due.filter(|due| due.at <= now.wall).count();
     }
     Ok(number)
 }
 
-fn news(hostname: &str, limit: Limit, spent: u32, waiting: usize, departure: &Departure) -> News {
+fn news(hostname: &str, day: &Day, spent: u32, waiting: usize, departure: &Departure) -> News {
+    let Day { account, name, limit, .. } = day;
+    let (relay, of) = match name {
+        Some(name) => (format!("The account {name} of the relay"), format!(" of {name}")),
+        None => ("The relay".to_owned(), String::new()),
+    };
     let (noun, verb) = if waiting == 1 { ("recipient", "waits") } else { ("recipients", "wait") };
     let sentence = departure.sentence(|at| at.to_string());
     // Urgent mail and notices go beyond what other mail may spend, so it can be more than that and less than the day.
@@ -107,9 +134,10 @@ fn news(hostname: &str, limit: Limit, spent: u32, waiting: usize, departure: &De
         "and what\r\nis left is kept for urgent mail and notices"
     };
     News {
-        subject: format!("{hostname}: {waiting} {noun} {verb}, the budget of the day is spent"),
+        account: *account,
+        subject: format!("{hostname}: {waiting} {noun} {verb}, the budget of the day{of} is spent"),
         text: format!(
-            "The relay on {hostname} may write to {limit} recipients in any 24 hours. {spent} {are} spent, {rest}: mail to\r\n\
+            "{relay} on {hostname} may write to {limit} recipients in any 24 hours. {spent} {are} spent, {rest}: mail to\r\n\
              {waiting} {noun} waits. Nothing is lost, and mail is still taken.\r\n\
              \r\n\
              {sentence}\r\n\

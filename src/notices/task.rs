@@ -130,27 +130,25 @@ impl Notifier {
 
     /// Tells the administrator that mail waits for the budget, when it is time for that; returns whether it did.
     async fn tell_of_spent_day(&mut self) -> Result<bool, QueueError> {
-        let (Some(day), Some(from), Some(to)) =
-            (self.options.day, &self.options.from, &self.options.admin)
-        else {
+        let (Some(from), Some(to)) = (&self.options.from, &self.options.admin) else {
             return Ok(false);
         };
         let (now, hostname) = (self.clock.now(), &self.options.hostname);
-        let found = self.spent.look(self.store.as_ref(), now, hostname, day).await?;
-        let Some(News { subject, text }) = found else { return Ok(false) };
+        let found = self.spent.look(self.store.as_ref(), now, hostname, &self.options.days).await?;
+        let Some(News { account, subject, text }) = found else { return Ok(false) };
         let announcement =
             Announcement { hostname, from, to, at: now.wall, subject: &subject, text: &text };
         let bytes = match announcement.build() {
             Ok(bytes) => bytes,
             Err(error) => {
                 tracing::error!(%error, %to, "a notice cannot be built; see pillarbox budget");
-                self.spent.told(now.wall);
+                self.spent.told(account, now.wall);
                 return Ok(false);
             }
         };
         let to = to.clone();
         let id = self.store_notice(to.clone(), &bytes, now.wall).await?;
-        self.spent.told(now.wall);
+        self.spent.told(account, now.wall);
         tracing::warn!(%id, %to, subject, kind = "spent", "a notice is queued");
         Ok(true)
     }

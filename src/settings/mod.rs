@@ -235,8 +235,8 @@ fn check(
     let fairness = sections.budget.fairness(&rules, report);
     let identity = sections.identity.check(mailbox, &hostname, report);
     let readers = (account.as_ref(), admin.as_ref(), sections.queue.history_lifetime);
-    let day = (allowance.day(), recipients.local().redirect_all.is_some());
-    let notices = sections.notices.check(&hostname, readers, day, report);
+    let is_redirected = recipients.local().redirect_all.is_some();
+    let notices = sections.notices.check(&hostname, readers, is_redirected, report);
     let storms = sections.storm.check(admin.as_ref(), report);
     let (ca_file, secrets) = (upstream.ca_file.clone(), &surroundings.secret_directories);
     let (complete, domain) = (upstream.account, identity.domain.clone());
@@ -266,7 +266,7 @@ fn check(
         history_lifetime: sections.queue.history_lifetime,
         dead_letter_lifetime: sections.queue.dead_letter_lifetime,
         fail_over_after: sections.queue.fail_over_after,
-        notices,
+        notices: notices::Options { days: notify::days(&delivery, &accounts), ..notices },
         doctor: sections.doctor.enabled,
         report: sections.report.check(readers, report),
         owner_reserve: allowance.owner_reserve,

@@ -2,18 +2,20 @@
 //!
 //! Rule: nobody is told by mail unless there is an account to send it as. Must not know how a notice looks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
+    FurtherAccount,
     report::{Report, in_range},
     value::{Words, section, switch, text, whole},
 };
 use crate::{
+    addressed::MAIN,
     admin::weekly::{
         memory,
         schedule::{Hour, Weekday},
     },
-    notices,
+    delivery, notices,
     smtp::address::Address,
     telemetry,
 };
@@ -51,15 +53,29 @@ impl Words for Told {
     ];
 }
 
+/// The days of all accounts that notices tell of.
+pub(super) fn days(main: &delivery::Options, others: &[FurtherAccount]) -> Vec<notices::Day> {
+    let day = |name: Option<&str>, of: &delivery::Options| {
+        let limit = of.recipients_per_day;
+        let reserved = of.notice_reserve.saturating_add(of.urgent_reserve);
+        let name = name.map(Arc::from);
+        notices::Day { account: of.account, name, limit, others: limit.less(reserved) }
+    };
+    // With one account nothing has to be told apart.
+    let name = (!others.is_empty()).then_some(MAIN);
+    let others = others.iter().map(|one| day(Some(&one.name), &one.delivery));
+    [day(name, main)].into_iter().chain(others).collect()
+}
+
 impl Notices {
     const SECTION: &str = "notices";
 
-    /// What the notifier is told, of this day, and whether all mail is redirected.
+    /// What the notifier is told, and whether all mail is redirected.
     pub(super) fn check(
         &self,
         hostname: &str,
         (account, admin, history_lifetime): (Option<&Address>, Option<&Address>, Duration),
-        (day, is_redirected): (notices::Day, bool),
+        is_redirected: bool,
         report: &mut Report<'_>,
     ) -> notices::Options {
         let by_mail = self.to != Told::Nobody;
@@ -74,7 +90,6 @@ impl Notices {
             admin: admin.filter(|_| by_mail).cloned(),
             // Nobody elsewhere hears of mail that was kept from him.
             senders: self.to == Told::AdminAndSender && !is_redirected,
-            day: Some(day),
             account: account.or(admin).cloned(),
             folded_kept: history_lifetime,
             per_hour,

@@ -21,7 +21,6 @@ use crate::{
         provider::{Profile, Provider},
     },
     listener::options::Local,
-    notices,
     queue::{self, options::Fairness},
     rules::Rules,
     sendmail::configured,
@@ -157,15 +156,6 @@ pub(super) struct Allowance {
     pub(super) notice_reserve: u32,
     pub(super) urgent_reserve: u32,
     pub(super) pace_per_minute: u32,
-}
-
-impl Allowance {
-    /// What notices tell of.
-    pub(super) fn day(&self) -> notices::Day {
-        let reserved = self.notice_reserve.saturating_add(self.urgent_reserve);
-        let limit = self.recipients_per_day;
-        notices::Day { limit, others: limit.less(reserved) }
-    }
 }
 
 impl Budget {

@@ -5,7 +5,12 @@ use crate::{
     budget::AccountKey,
     clock::ManualClock,
     live::Live,
-    queue::{Claim, ClaimLimits, Outcome, Queue, Settlement},
+    queue::{
+        Claim, ClaimLimits, Outcome, Queue, Settlement,
+        routes::{Accounts, FailOver, Known, Route},
+        ruled::Ruled,
+        way::RouteKey,
+    },
     smtp::dsn::{Notify, RecipientDsn},
 };
 
@@ -366,24 +371,34 @@ async fn the_whole_message_is_returned_when_its_client_asks_for_it() {
     assert!(returned.contains("Message-ID: <7@printer.lan>\r\n\r\ntext\r\n"), "{text}");
 }
 
+/// A message of normal mail to one recipient, which takes this route.
+async fn accept(scene: &Scene, route: Option<&str>) {
+    let (to, now) = ("ann@example.net".parse().unwrap(), scene.clock.wall());
+    let mut envelope = envelope(to, "printer", now, Lane::Notice);
+    envelope.lane = Lane::Normal;
+    envelope.reverse_path = "a@example.org".parse().ok();
+    let mut draft = scene.store.begin(envelope).unwrap();
+    draft.ruled(Ruled { route: route.map(str::to_owned), ..Ruled::default() });
+    draft.write(b"Subject: one\r\n\r\ntext\r\n").await.unwrap();
+    let _receipt = scene.store.enqueue(draft).await.unwrap();
+}
+
+/// Relays the next one.
+async fn relay(scene: &Scene, terms: ClaimLimits) {
+    let claim = scene.store.claim_due(scene.clock.now(), terms).await.unwrap();
+    let Claim::Message(claimed) = claim else { panic!("nothing to claim: {claim:?}") };
+    let outcomes = vec![(0, Outcome::Relayed { reply: "250 OK".into() })];
+    let reservation = claimed.reservation;
+    let settlement = Settlement { reservation, at: scene.clock.wall(), outcomes };
+    scene.store.settle(claimed.id, settlement).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_reserve() {
     let mut scene = Scene::new(false);
-    Arc::make_mut(&mut scene.notifier.options).day =
-        Some(super::super::Day { limit: 3.into(), others: 2.into() });
-    let accept = async |scene: &Scene| {
-        let mut envelope = envelope(
-            "ann@example.net".parse().unwrap(),
-            "printer",
-            scene.clock.wall(),
-            Lane::Notice,
-        );
-        envelope.lane = Lane::Normal;
-        envelope.reverse_path = "a@example.org".parse().ok();
-        let mut draft = scene.store.begin(envelope).unwrap();
-        draft.write(b"Subject: one\r\n\r\ntext\r\n").await.unwrap();
-        scene.store.enqueue(draft).await.unwrap().id()
-    };
+    let account = AccountKey::MAIN;
+    Arc::make_mut(&mut scene.notifier.options).days =
+        vec![super::super::Day { account, name: None, limit: 3.into(), others: 2.into() }];
     let terms = ClaimLimits {
         account: AccountKey::MAIN,
         limit: crate::budget::Limit::of(3),
@@ -392,22 +407,13 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         recipients_max: 100,
     };
     for _ in 0..2 {
-        accept(&scene).await;
-        let Claim::Message(claimed) =
-            scene.store.claim_due(scene.clock.now(), terms).await.unwrap()
-        else {
-            panic!("nothing to claim")
-        };
-        let relayed = Outcome::Relayed { reply: "250 OK".into() };
-        let reservation = claimed.reservation;
-        let outcomes = vec![(0, relayed)];
-        let settlement = Settlement { reservation, at: scene.clock.wall(), outcomes };
-        scene.store.settle(claimed.id, settlement).await.unwrap();
+        accept(&scene, None).await;
+        relay(&scene, terms).await;
     }
     scene.notifier.look().await.unwrap();
     assert_eq!(scene.store.totals().messages, 0, "a spent day without mail is no news");
     for _ in 0..3 {
-        accept(&scene).await;
+        accept(&scene, None).await;
     }
     scene.notifier.look().await.unwrap();
     assert_eq!(scene.store.totals().messages, 4, "the mail and the notice");
@@ -435,4 +441,63 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         scene.notifier.look().await.unwrap();
     }
     assert_eq!(scene.store.totals().messages, 4, "once a day");
+}
+
+#[tokio::test]
+async fn of_several_accounts_each_has_its_spent_day_told_by_its_name_and_with_its_own_mail() {
+    let mut scene = Scene::new(false);
+    let second = AccountKey::of("second");
+    let limits = |account, limit: u32| ClaimLimits {
+        account,
+        limit: crate::budget::Limit::of(limit),
+        notice_reserve: 0,
+        urgent_reserve: 0,
+        recipients_max: 100,
+    };
+    let known = |name: &str| {
+        let account = AccountKey::of(name);
+        (account, Known { name: name.into(), limits: limits(account, 1) })
+    };
+    scene.store.set_accounts(Accounts {
+        accounts: [known("main"), known("second")].into(),
+        routes: [(
+            RouteKey::of("shop"),
+            Route { accounts: vec![second], fail_over: FailOver::Never },
+        )]
+        .into(),
+        ..Accounts::default()
+    });
+    let day = |name: &str| super::super::Day {
+        account: AccountKey::of(name),
+        name: Some(name.into()),
+        limit: 1.into(),
+        others: 1.into(),
+    };
+    Arc::make_mut(&mut scene.notifier.options).days = vec![day("main"), day("second")];
+    accept(&scene, Some("shop")).await;
+    relay(&scene, limits(second, 1)).await;
+    for route in [Some("shop"), Some("shop"), None] {
+        accept(&scene, route).await;
+    }
+    scene.notifier.look().await.unwrap();
+    assert_eq!(scene.store.totals().messages, 4, "the mail, and the notice of one account");
+    let claim = scene.store.claim_due(scene.clock.now(), limits(AccountKey::MAIN, 1)).await;
+    let Ok(Claim::Message(notice)) = claim else { panic!("the notice leaves by main: {claim:?}") };
+    let mut reader = scene.store.open_message(notice.id).await.unwrap();
+    let mut text = Vec::new();
+    while let Some(block) = reader.next_block().unwrap() {
+        text.extend_from_slice(&block);
+    }
+    let text = String::from_utf8(text).unwrap().replace("=\r\n", "");
+    for words in [
+        "2 recipients wait, the budget of the day of second\r\n is spent\r\n",
+        "The account second of the relay on web01.example may write to 1 recipients",
+        ": account second: the 24 h budget is spent",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    // The notice has spent the main account's day.
+    scene.notifier.look().await.unwrap();
+    scene.notifier.look().await.unwrap();
+    assert_eq!(scene.store.totals().messages, 5, "each once");
 }
