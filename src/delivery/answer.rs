@@ -237,6 +237,9 @@ pub(super) enum Fault {
     /// What came is not an SMTP reply.
     #[error("the server sent something that is not an SMTP reply: {0}")]
     Garbled(String),
+    /// One of the others, on the way to the Gmail API, which has no port to choose and no STARTTLS.
+    #[error("{0}")]
+    OverHttps(Box<Self>),
     /// One of the others, with the name and port of the server.
     #[error("{server}: {fault}")]
     At {
@@ -256,7 +259,7 @@ impl Fault {
     /// The fault without the name of the server.
     pub(super) fn itself(&self) -> &Self {
         match self {
-            Self::At { fault, .. } => fault.itself(),
+            Self::At { fault, .. } | Self::OverHttps(fault) => fault.itself(),
             other => other,
         }
     }

@@ -83,7 +83,7 @@ impl ApiConnection {
         stage: &StageCell,
     ) -> Result<Self, Answer> {
         stage.enter(Stage::Connect);
-        let broken = |fault| Answer::broken(Stage::Connect, fault);
+        let broken = |fault| Answer::broken(Stage::Connect, Fault::OverHttps(Box::new(fault)));
         let stream = reach_encrypted(options, way.port, trust).await.map_err(broken)?;
         let protection = tls::protection(&stream);
         let mut builder = http1::Builder::new();

@@ -190,7 +190,28 @@ fn of_fault(stage: Stage, fault: &Fault) -> Verdict {
             "Check that upstream.port and upstream.tls belong together, and that no proxy is in between.",
         ),
         Fault::Lost(_) | Fault::Garbled(_) => RECONNECT,
+        Fault::OverHttps(fault) => over_https(stage, fault),
         Fault::At { fault, .. } => of_fault(stage, fault),
+    }
+}
+
+/// The same where the upstream is the Gmail API: host and port are given.
+fn over_https(stage: Stage, fault: &Fault) -> Verdict {
+    let verdict = of_fault(stage, fault);
+    match fault {
+        Fault::Unreachable(_) => verdict.hint(
+            "Check the network, the name server and the firewall: the Gmail API is reached over HTTPS (port 443).",
+        ),
+        Fault::Certificate(_) => verdict.hint(
+            "Check the system's clock and its CA certificates (package ca-certificates), or upstream.ca_file if a proxy opens TLS connections; then run `pillarbox resume`.",
+        ),
+        Fault::PlainText | Fault::TlsFirst => verdict.hint(
+            "Something between here and Google answers in the place of the Gmail API (a proxy, or a network that wants a login): let HTTPS to gmail.googleapis.com through. The relay looks again by itself; nothing is ever sent in plain text.",
+        ),
+        Fault::Lost(_) | Fault::Garbled(_) if stage < Stage::Mail => {
+            verdict.hint("Check that no proxy and no filter for HTTPS is in between.")
+        }
+        _ => verdict,
     }
 }
 
@@ -303,5 +324,31 @@ mod tests {
             let expected = if stage < Stage::Mail { Scope::Account } else { Scope::Connection };
             assert_eq!(classify(Provider::Gmail, &answer).scope, expected);
         }
+    }
+
+    #[test]
+    fn what_ends_the_way_to_the_gmail_api_is_mended_without_a_port_or_a_host() {
+        let unreachable = || Fault::Unreachable("no answer".into());
+        let faults = [
+            unreachable(),
+            Fault::Certificate("expired".into()),
+            Fault::PlainText,
+            Fault::Lost("gone".into()),
+        ];
+        for fault in faults {
+            let of = |fault| classify(Provider::Gmail, &Answer::broken(Stage::Connect, fault));
+            let plain = of(fault.clone());
+            let over_https = of(Fault::OverHttps(Box::new(fault)));
+            assert_eq!(over_https.action, plain.action);
+            for wrong in ["465", "587", "upstream.port", "upstream.host", "upstream.tls"] {
+                assert!(!over_https.remedy.contains(wrong), "{}", over_https.remedy);
+            }
+        }
+        let located = Fault::At {
+            server: "gmail.googleapis.com port 443".into(),
+            fault: Box::new(Fault::OverHttps(Box::new(unreachable()))),
+        };
+        let remedy = of_fault(Stage::Connect, &located).remedy;
+        assert!(remedy.contains("HTTPS (port 443)"), "{remedy}");
     }
 }

@@ -14,6 +14,7 @@ use super::{
     scene::{Daemon, Found, Scene},
 };
 use crate::{
+    addressed::MAIN,
     clock::{Stopwatch, Timestamp},
     delivery::{
         API_HOST, IpFamily, Limits, Options, Provider, Tls, Transport, Way,
@@ -105,14 +106,17 @@ async fn go(
     let (outcome, way) = ports(&options, &addresses).await;
     found.push(("upstream-ports", outcome));
     let Some(way) = way else { return found };
-    if way.tls != Tls::Off && places::trust(&scene.settings).is_fatal() {
+    if way.tls != Tls::Off && places::trust(&scene.settings, delivery).is_fatal() {
         found.push(("upstream-tls", Outcome::skipped("not tried; see secret-files")));
         return found;
     }
     match opening(&options, way).await {
         Ok(sight) => {
             found.push(("upstream-tls", protection(&sight, scene.now)));
-            found.push(("upstream-greeting", greeting(&sight, scene)));
+            // What the listener takes is by the main account; another one's mail is routed by size.
+            let taken = scene.settings.listener.session.max_message_bytes;
+            let taken = taken * u64::from(account.is_none());
+            found.push(("upstream-greeting", greeting(&sight, delivery.transport, taken)));
         }
         Err(Broken { link, reason, remedy }) => {
             let outcome = Outcome::fail(reason, remedy);
@@ -148,7 +152,10 @@ fn options(delivery: &Options) -> Options {
 
 async fn names(options: &Options) -> Result<(Outcome, Vec<SocketAddr>), Outcome> {
     let host = options.host.as_str();
-    let remedy = "Check upstream.host, and the name server in /etc/resolv.conf";
+    let remedy = match options.transport {
+        Transport::Smtp => "Check upstream.host, and the name server in /etc/resolv.conf",
+        Transport::GmailApi => "Check the name server in /etc/resolv.conf",
+    };
     let fail = |words: String| Err(Outcome::fail(words, remedy));
     let addresses = match timeout(NAMES, inspection::addresses(host, options.port)).await {
         Ok(Ok(addresses)) => addresses,
@@ -287,7 +294,14 @@ fn judge_ports(
             None => (Outcome::fail(blocked, remedy), None),
         };
     }
-    let remedy = "Check the network and its firewall; some providers block ports 25, 465 and 587";
+    let remedy = match options.transport {
+        Transport::Smtp => {
+            "Check the network and its firewall; some providers block ports 25, 465 and 587"
+        }
+        Transport::GmailApi => {
+            "Check the network and its firewall: the Gmail API is reached over HTTPS (port 443)"
+        }
+    };
     (Outcome::fail(blocked, remedy), None)
 }
 
@@ -325,8 +339,9 @@ fn protection(sight: &Sight, now: Timestamp) -> Outcome {
     Outcome::pass(seen)
 }
 
-fn greeting(sight: &Sight, scene: &Scene) -> Outcome {
-    if scene.settings.delivery.transport == Transport::GmailApi {
+/// `taken` is the size of messages that are taken here.
+fn greeting(sight: &Sight, transport: Transport, taken: u64) -> Outcome {
+    if transport == Transport::GmailApi {
         return Outcome::pass("HTTPS; the Gmail API says nothing before a message comes");
     }
     let offer = &sight.capabilities;
@@ -344,7 +359,6 @@ fn greeting(sight: &Sight, scene: &Scene) -> Outcome {
     );
     let mechanisms = if mechanisms.is_empty() { "none".to_owned() } else { mechanisms.join(" ") };
     let seen = format!("{}; AUTH: {mechanisms}; {largest}", sight.greeting);
-    let taken = scene.settings.listener.session.max_message_bytes;
     if offer.size_max.is_some_and(|largest| largest < taken) {
         return Outcome::warn(
             format!("{seen}, and this relay takes up to {}", size(taken)),
@@ -373,7 +387,7 @@ async fn login(scene: &Scene, account: Option<&str>, options: &Options, way: Way
     // One that is there and does not answer counts its logins all the same.
     if matches!(scene.daemon, Daemon::Silent { is_absent: true, .. }) {
         // What the files lack is told there, and costs no login.
-        if places::secrets(&scene.settings).is_fatal() {
+        if places::secrets_of(&scene.settings, account.unwrap_or(MAIN)).is_fatal() {
             return Outcome::skipped("not tried; see secret-files");
         }
         let asked = inspection::log_in(options, way, &scene.clock);
