@@ -1,5 +1,6 @@
 //! `pillarbox doctor`: broken set-ups, each with the one check that must find it, and the remedy that it must name.
 
+mod accounts;
 mod daily;
 mod scene;
 mod setups;

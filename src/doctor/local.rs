@@ -107,8 +107,10 @@ fn secret_files(scene: &Scene) -> Outcome {
     let otherwise =
         "Make the app password its first line: https://myaccount.google.com/apppasswords";
     let found = places::secrets(&scene.settings);
-    let delivery = &scene.settings.delivery;
-    let has_none = delivery.login.is_none() && delivery.ca_file.is_none();
+    let has_none = scene
+        .settings
+        .all_accounts()
+        .all(|(_, delivery, _)| delivery.login.is_none() && delivery.ca_file.is_none());
     if has_none && !found.is_fatal() && found.warnings.is_empty() {
         return Outcome::skipped("no password, token or trust root is configured");
     }
@@ -421,12 +423,21 @@ fn oldest_message(scene: &Scene) -> Outcome {
 }
 
 fn tokens_of_login(scene: &Scene) -> Outcome {
-    let login = scene.settings.delivery.login.as_ref();
-    let uses = login.is_some_and(|login| matches!(login.password, PasswordSource::Tokens(_)));
-    if uses && places::secrets(&scene.settings).is_fatal() {
-        return Outcome::skipped("not looked at; see secret-files");
+    let outcomes = scene.settings.all_accounts().filter_map(|(name, delivery, _)| {
+        let login = delivery.login.as_ref();
+        let uses = login.is_some_and(|login| matches!(login.password, PasswordSource::Tokens(_)));
+        let outcome = match places::secrets_of(&scene.settings, name).is_fatal() {
+            true => Outcome::skipped("not looked at; see secret-files"),
+            false => tokens::of(login, scene.now).addressed(name),
+        };
+        uses.then_some((name, outcome))
+    });
+    let outcomes: Vec<_> = outcomes.collect();
+    match (scene.settings.accounts.is_empty(), outcomes.as_slice()) {
+        (_, []) => tokens::of(None, scene.now),
+        (true, [(_, only)]) => only.clone(),
+        _ => Outcome::of_several(outcomes),
     }
-    tokens::of(login, scene.now)
 }
 
 fn alert_path(scene: &Scene) -> Outcome {

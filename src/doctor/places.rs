@@ -17,6 +17,7 @@ use std::{
 use rustix::process::geteuid;
 
 use crate::{
+    addressed::{MAIN, addressed},
     admin::{
         alert::outputs::{Address, Heartbeat, Way},
         client::has_unit,
@@ -68,15 +69,41 @@ pub(crate) fn look(settings: &Settings) -> Found {
 
 /// Secrets, and what else the relay reads to be trusted or to trust.
 pub(crate) fn secrets(settings: &Settings) -> Found {
+    let accounts = settings.all_accounts().map(|(name, ..)| of_account(settings, name));
+    accounts.fold(Found::default(), Found::and).and(of_visitors(settings))
+}
+
+/// The same, of the accounts only that with this name.
+pub(super) fn secrets_of(settings: &Settings, account: &str) -> Found {
+    of_account(settings, account).and(of_visitors(settings))
+}
+
+/// Those of the account with this name, and what is said of another one than the main one by its name.
+fn of_account(settings: &Settings, account: &str) -> Found {
     let mut looking = Looking::of(settings);
-    let delivery = &settings.delivery;
+    let found = settings.all_accounts().find(|(name, ..)| *name == account);
+    let Some((_, delivery, _)) = found else { return looking.found };
     if let Some(login) = &delivery.login {
         looking.login(login, &delivery.host);
         if let PasswordSource::Command(words) = &login.password {
             looking.program(words, "upstream.password_command");
         }
     }
-    let mut looking = Looking { found: looking.found.and(trust(settings)), ..looking };
+    let found = looking.found.and(trust(settings, delivery));
+    if account == MAIN {
+        return found;
+    }
+    let of = |texts: Vec<String>| {
+        let named = |text: &String| format!("account {account}: {}", addressed(text, account));
+        texts.iter().map(named).collect()
+    };
+    let Found { wrong, unused, warnings } = found;
+    Found { wrong: of(wrong), unused: of(unused), warnings: of(warnings) }
+}
+
+/// What is read for those who connect here.
+fn of_visitors(settings: &Settings) -> Found {
+    let mut looking = Looking::of(settings);
     let listener = &settings.listener;
     let tls = listener.tls.iter().flat_map(|files| {
         [(&files.certificate, "listener.tls_certificate"), (&files.key, "listener.tls_key")]
@@ -90,10 +117,10 @@ pub(crate) fn secrets(settings: &Settings) -> Found {
     looking.found
 }
 
-/// The further trust root of the upstream.
-pub(crate) fn trust(settings: &Settings) -> Found {
+/// The further trust root of an upstream.
+pub(super) fn trust(settings: &Settings, delivery: &delivery::Options) -> Found {
     let mut looking = Looking::of(settings);
-    if let Some(path) = &settings.delivery.ca_file {
+    if let Some(path) = &delivery.ca_file {
         looking.ca_file(path);
     }
     looking.found

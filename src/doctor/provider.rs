@@ -4,6 +4,7 @@
 //! smallest is the administrator's knowledge and no fault. Pure.
 
 use crate::{
+    addressed::MAIN,
     delivery::{self, provider::Provider},
     findings::Outcome,
     quantities::count,
@@ -23,13 +24,28 @@ struct Used<'a> {
 
 /// Whether the provider is the server's own, and its limits are kept to.
 pub(super) fn of(settings: &Settings) -> Outcome {
-    let delivery: &delivery::Options = &settings.delivery;
+    let outcomes = settings.all_accounts().map(|(name, delivery, owner_reserve)| {
+        // What is larger than another account takes is routed past it (docs/accounts.md).
+        let message_bytes = match name {
+            MAIN => settings.listener.session.max_message_bytes,
+            _ => 0,
+        };
+        (name, of_account(delivery, owner_reserve, message_bytes).addressed(name))
+    });
+    let mut outcomes: Vec<_> = outcomes.collect();
+    match outcomes.len() {
+        1 => outcomes.remove(0).1,
+        _ => Outcome::of_several(outcomes),
+    }
+}
+
+fn of_account(delivery: &delivery::Options, owner_reserve: u32, message_bytes: u64) -> Outcome {
     judge(&Used {
         provider: delivery.provider,
         host: &delivery.host,
-        per_day: delivery.recipients_per_day.with(settings.owner_reserve).recipients(),
+        per_day: delivery.recipients_per_day.with(owner_reserve).recipients(),
         per_message: delivery.limits.recipients_per_transaction,
-        message_bytes: settings.listener.session.max_message_bytes,
+        message_bytes,
     })
 }
 

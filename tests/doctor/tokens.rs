@@ -17,11 +17,16 @@ use super::{
     setups::{expect_all, fail, warn},
 };
 
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The account logs in with a token that was changed so.
 fn with_token(scene: &Scene, change: impl FnOnce(&mut Stored, Timestamp)) {
     log_in_with_tokens(scene);
+    store_token(scene, "oauth-token.json", change);
+}
+
+/// A token in this file of the queue's directory that is well, but for the change.
+pub(super) fn store_token(scene: &Scene, file: &str, change: impl FnOnce(&mut Stored, Timestamp)) {
     let now = SystemClock::new().wall();
     let mut stored = Stored {
         username: "relay@gmail.com".into(),
@@ -34,9 +39,8 @@ fn with_token(scene: &Scene, change: impl FnOnce(&mut Stored, Timestamp)) {
         stored_at: now.before(HOUR),
     };
     change(&mut stored, now);
-    TokenFile::new(scene.home.state().join("oauth-token.json"), Issuer::Google)
-        .replace(&stored)
-        .unwrap();
+    let file = TokenFile::new(scene.home.state().join(file), Issuer::Google);
+    file.replace(&stored).unwrap();
 }
 
 fn log_in_with_tokens(scene: &Scene) {
@@ -44,6 +48,10 @@ fn log_in_with_tokens(scene: &Scene) {
         "password = \"abcd efgh ijkl mnop\"",
         "auth = \"oauth\"\noauth_client_file = \"client.json\"",
     );
+    client_file(scene);
+}
+
+pub(super) fn client_file(scene: &Scene) {
     let client = serde_json::json!({
         "installed": { "client_id": OAUTH_CLIENT_ID, "client_secret": OAUTH_CLIENT_SECRET }
     });
