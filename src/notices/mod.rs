@@ -4,6 +4,7 @@
 //! about a notice, and never more than a few an hour. Must not know SMTP or the upstream.
 
 mod collect;
+mod remembered;
 mod spent;
 mod storms;
 mod task;

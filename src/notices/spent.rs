@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::remembered::Told;
 use crate::{
     budget::{AccountKey, Limit},
     clock::{Moment, Timestamp},
@@ -69,6 +70,15 @@ impl Spent {
         Ok(None)
     }
 
+    /// What was told before a start counts as well.
+    pub(super) fn remember(&mut self, days: &[Day], told: &[Told]) {
+        for day in days {
+            let end = subject_end(day);
+            let last = told.iter().rfind(|told| told.subject.ends_with(&end));
+            self.told.extend(last.map(|told| (day.account, told.at)));
+        }
+    }
+
     /// It was told of this account.
     pub(super) fn told(&mut self, account: AccountKey, now: Timestamp) {
         self.told.insert(account, now);
@@ -118,11 +128,17 @@ async fn waiting(store: &Queue, now: Moment, account: AccountKey) -> Result<usiz
     Ok(number)
 }
 
+/// What the subject ends with, by which it is known again after a restart.
+fn subject_end(day: &Day) -> String {
+    let of = day.name.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
+    format!("the budget of the day{of} is spent")
+}
+
 fn news(hostname: &str, day: &Day, spent: u32, waiting: usize, departure: &Departure) -> News {
     let Day { account, name, limit, .. } = day;
-    let (relay, of) = match name {
-        Some(name) => (format!("The account {name} of the relay"), format!(" of {name}")),
-        None => ("The relay".to_owned(), String::new()),
+    let relay = match name {
+        Some(name) => format!("The account {name} of the relay"),
+        None => "The relay".to_owned(),
     };
     let (noun, verb) = if waiting == 1 { ("recipient", "waits") } else { ("recipients", "wait") };
     let sentence = departure.sentence(|at| at.to_string());
@@ -135,7 +151,7 @@ fn news(hostname: &str, day: &Day, spent: u32, waiting: usize, departure: &Depar
     };
     News {
         account: *account,
-        subject: format!("{hostname}: {waiting} {noun} {verb}, the budget of the day{of} is spent"),
+        subject: format!("{hostname}: {waiting} {noun} {verb}, {}", subject_end(day)),
         text: format!(
             "{relay} on {hostname} may write to {limit} recipients in any 24 hours. {spent} {are} spent, {rest}: mail to\r\n\
              {waiting} {noun} waits. Nothing is lost, and mail is still taken.\r\n\

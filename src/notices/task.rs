@@ -14,6 +14,7 @@ use std::{
 use super::{
     Options,
     collect::{self, Batch, Original, Post},
+    remembered,
     spent::{News, Spent},
 };
 use crate::{
@@ -54,6 +55,8 @@ pub(crate) struct Notifier {
     delays: Delays,
     spent: Spent,
     steps: Steps,
+    /// Whether what was told before the start is known.
+    remembers: bool,
 }
 
 /// A message, what is told of it, and of which recipients.
@@ -65,7 +68,7 @@ struct Piece<'a> {
 }
 
 impl Notifier {
-    /// A notifier that has told nothing in the last hour.
+    /// A notifier, which asks the queue at its first look what was told before.
     #[must_use]
     pub(crate) fn new(given: Live<Options>, store: Arc<Queue>, clock: Arc<dyn Clock>) -> Self {
         let steps = Steps::since(clock.now());
@@ -78,6 +81,7 @@ impl Notifier {
             recent: VecDeque::new(),
             delays: Delays::default(),
             spent: Spent::default(),
+            remembers: false,
         }
     }
 
@@ -108,6 +112,9 @@ impl Notifier {
     /// When the queue does not answer.
     pub(crate) async fn look(&mut self) -> Result<(), QueueError> {
         let now = self.now();
+        if !self.remembers {
+            self.remember(now).await?;
+        }
         let (quiet, ended) = self.ended().await?;
         for (id, places) in quiet {
             self.store.mark_notified(id, places.into()).await?;
@@ -126,6 +133,16 @@ impl Notifier {
             return Ok(());
         }
         self.tell(now, room, &ended, &delayed).await
+    }
+
+    /// Restarts make no notice come again, and no hour have more of them.
+    async fn remember(&mut self, now: Timestamp) -> Result<(), QueueError> {
+        let told = remembered::told(&self.store, now).await?;
+        self.spent.remember(&self.options.days, &told);
+        let of_hour = told.iter().map(|told| told.at).filter(|at| *at > now.before(HOUR));
+        self.recent = of_hour.collect();
+        self.remembers = true;
+        Ok(())
     }
 
     /// Tells the administrator that mail waits for the budget, when it is time for that; returns whether it did.

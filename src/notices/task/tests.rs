@@ -33,6 +33,13 @@ impl Scene {
         Self { clock, store, notifier }
     }
 
+    /// The next process: only the queue is what it was.
+    fn restart(&mut self) {
+        let options = Live::new((*self.notifier.options).clone());
+        let clock = Arc::new(self.clock.clone());
+        self.notifier = Notifier::new(options, Arc::clone(&self.store), clock);
+    }
+
     /// A message that is refused for good.
     async fn refused(&self, reverse_path: &str, notify: Option<Notify>) {
         self.ends(reverse_path, notify, Outcome::Dead { reply: "550 5.1.1 no such user".into() })
@@ -169,6 +176,17 @@ async fn an_hour_brings_a_few_notices_and_the_next_one_tells_of_all_the_others()
     let notices = scene.notices().await;
     assert_eq!(notices.len(), 5);
     assert!(notices.iter().any(|(_, text)| text.contains("5 messages could not be relayed")));
+}
+
+#[tokio::test]
+async fn restarts_bring_no_hour_more_notices() {
+    let mut scene = Scene::new(false);
+    for _ in 0..9 {
+        scene.refused("root@web02.example", None).await;
+        scene.look_after(61).await;
+        scene.restart();
+    }
+    assert_eq!(scene.notices().await.len(), 4);
 }
 
 #[tokio::test]
@@ -441,6 +459,15 @@ async fn a_spent_day_with_mail_waiting_is_told_once_a_day_by_the_notices_own_res
         scene.notifier.look().await.unwrap();
     }
     assert_eq!(scene.store.totals().messages, 4, "once a day");
+    scene.restart();
+    scene.notifier.look().await.unwrap();
+    assert_eq!(scene.store.totals().messages, 4, "a restart tells nothing again");
+    let outcomes = vec![(0, Outcome::Relayed { reply: "250 OK".into() })];
+    let (reservation, at) = (notice.reservation, scene.clock.wall());
+    scene.store.settle(notice.id, Settlement { reservation, at, outcomes }).await.unwrap();
+    scene.restart();
+    scene.notifier.look().await.unwrap();
+    assert_eq!(scene.store.totals().messages, 3, "not when the notice has left either");
 }
 
 #[tokio::test]
