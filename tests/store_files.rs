@@ -15,6 +15,10 @@ use pillarbox::{
 };
 
 use self::stage::{NOW, Stage, awkward_messages};
+use crate::support::{
+    client::Client,
+    daemon::{Home, Upstream},
+};
 
 /// Every message of `from` is in `to`, octet for octet and recipient for recipient.
 fn assert_same(from: &Stage, to: &Stage, states: bool) {
@@ -264,4 +268,38 @@ fn what_is_no_mailbox_or_exists_already_is_refused_and_left_alone() {
         assert!(said.contains("exists, and nothing is ever written over"), "{said}");
     }
     assert_eq!(fs::read(&precious).unwrap(), b"keep me");
+}
+
+#[test]
+fn a_route_and_the_account_that_may_have_sent_a_message_come_through_an_export() {
+    let sections = "[[account]]\nname = \"second\"\nhost = \"127.0.0.2\"\nport = 9\ntls = \"off\"\nauth = \"none\"\n\n\
+                    [[route]]\nname = \"shop\"\naccounts = [\"second\"]\nmatch = { recipient = \"shop@example.net\" }\n";
+    let homes = [(); 2].map(|()| Home::with_sections(&Upstream::nobody(), sections));
+    let [from, to] = &homes;
+    let daemon = from.start();
+    let mut client = Client::hello(daemon.smtp);
+    for recipient in ["shop@example.net", "b@example.net"] {
+        let reply = client.mail("a@example.org", &[recipient], "Subject: x\r\n\r\nx");
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    daemon.terminate(std::time::Duration::from_secs(30));
+    let run = |home: &Home, arguments: &[&str]| {
+        let output = home.output(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    };
+    let path = |home: &Home, name: &str| home.path(name).display().to_string();
+    let (file, again) = (path(from, "mbox"), path(to, "mbox"));
+    run(from, &["store", "export", "--format", "mbox", "--to", &file]);
+    let text = fs::read_to_string(&file).unwrap();
+    let route = "X-Envelope-Route: shop\n";
+    assert_eq!(text.matches(route).count(), 1, "{text}");
+    // As after an attempt, which may have been made.
+    let tried = format!("{route}X-Envelope-Account: second\n");
+    let untried = text.replace(&tried, route);
+    fs::write(&file, untried.replace(route, &tried)).unwrap();
+    run(to, &["store", "import", &file]);
+    run(to, &["store", "export", "--format", "mbox", "--to", &again]);
+    let text = fs::read_to_string(&again).unwrap();
+    assert!(text.contains(&tried) && text.matches("X-Envelope-Route").count() == 1, "{text}");
 }

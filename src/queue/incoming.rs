@@ -226,6 +226,7 @@ impl IncomingMessage {
             record.recipients = restored.recipients;
             record.lifetime_from = restored.lifetime_from;
             record.schedule = restored.not_before.map(Schedule::new);
+            record.account = restored.account;
         }
         Ok(Finished {
             id: self.id,

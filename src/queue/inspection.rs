@@ -162,7 +162,7 @@ impl Inspection {
             }
         };
         envelope.lane = record.lane;
-        let rule = record.rule;
+        let (rule, route, account) = (record.rule, record.route, record.account);
         let not_before = record.schedule.map(|schedule| schedule.at);
         let mut recipients = record.recipients;
         if let Some(fold) = &record.fold {
@@ -176,7 +176,7 @@ impl Inspection {
                 one.state = RecipientState::Held { since, reason: reason.clone() };
             });
         }
-        Ok(PortableMessage { id, envelope, recipients, not_before, rule, message })
+        Ok(PortableMessage { id, envelope, recipients, not_before, rule, route, account, message })
     }
 
     fn original(&self, id: QueueId) -> Result<(Envelope, MessageRecord, Vec<u8>), ReadError> {

@@ -5,6 +5,8 @@
 //! X-Envelope-Id, -Accepted, -From, -Parameters, -Lane, -Origin
 //! X-Envelope-Not-Before                     only of a message that a person has scheduled
 //! X-Envelope-Rule                           only of a message that a rule has struck
+//! X-Envelope-Route                          only of a message for which a route was found
+//! X-Envelope-Account                        only of a message that another account than the main one has tried last
 //! X-Envelope-To: <a@b.example>              for each recipient, followed by
 //! X-Envelope-Recipient: state=held ...      what is known of it, and
 //! X-Envelope-Reason, -Reply                 why, in words
@@ -42,8 +44,8 @@ const PREFIX: &str = "X-Envelope-";
 const VERSION: &str = "1";
 /// Octets of one of our fields.
 const FIELD_BYTES_MAX: usize = 8 * 1024;
-/// Octets of the name of a rule; relay.toml takes no longer one.
-const RULE_LENGTH_MAX: usize = 64;
+/// Octets of the name of a rule, a route or an account; relay.toml takes no longer one.
+const NAME_LENGTH_MAX: usize = 64;
 /// Recipients of one message; `listener.max_recipients` goes as far.
 const RECIPIENTS_MAX: usize = 1_000;
 
@@ -60,6 +62,10 @@ pub struct PortableMessage {
     pub(crate) not_before: Option<Timestamp>,
     /// The rule that struck when it was accepted.
     pub(crate) rule: Option<String>,
+    /// The route that was found for it then.
+    pub(crate) route: Option<String>,
+    /// The account that has tried it last, where that is not the main one.
+    pub(crate) account: Option<String>,
     /// The octets as the client sent them.
     pub message: Vec<u8>,
 }
@@ -114,8 +120,11 @@ impl PortableMessage {
         if let Some(at) = self.not_before {
             field("Not-Before", &time(at));
         }
-        if let Some(rule) = &self.rule {
-            field("Rule", rule);
+        let names = [("Rule", &self.rule), ("Route", &self.route), ("Account", &self.account)];
+        for (name, value) in names {
+            if let Some(value) = value {
+                field(name, value);
+            }
         }
         for (place, recipient) in self.recipients.iter().enumerate() {
             field("To", &format!("<{}>", recipient.address));
@@ -203,8 +212,9 @@ impl Fields {
             Ok(at) => Some(moment(at).ok_or_else(|| self.malformed("Not-Before"))?),
             Err(_) => None,
         };
-        let rule = self.value("Rule").ok().map(cut_rule);
-        Ok(PortableMessage { id, envelope, recipients, not_before, rule, message })
+        let [rule, route, account] =
+            ["Rule", "Route", "Account"].map(|name| self.value(name).ok().map(cut_name));
+        Ok(PortableMessage { id, envelope, recipients, not_before, rule, route, account, message })
     }
 
     fn value(&self, name: &'static str) -> Result<&str, PortableError> {
@@ -264,9 +274,9 @@ impl Fields {
     }
 }
 
-/// The name of a rule, as much of it as one may have.
-fn cut_rule(name: &str) -> String {
-    text::printable_within(name, RULE_LENGTH_MAX)
+/// The name of a rule, a route or an account, as much of it as one may have.
+fn cut_name(name: &str) -> String {
+    text::printable_within(name, NAME_LENGTH_MAX)
 }
 
 type Asked = std::collections::BTreeMap<usize, RecipientDsn>;
@@ -520,16 +530,27 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_that_struck_is_carried_and_no_longer_than_one_may_be() {
-        let with = |name: &str| {
-            FILE.replace("X-Envelope-To", &format!("X-Envelope-Rule: {name}\nX-Envelope-To"))
-        };
-        let carried = PortableMessage::of_file(with("raid").as_bytes()).unwrap().unwrap();
-        assert_eq!(carried.rule.as_deref(), Some("raid"));
-        assert_eq!(String::from_utf8(carried.to_file()).unwrap(), with("raid"));
-        let long = with(&"x\u{1b}".repeat(1_000));
-        let long = PortableMessage::of_file(long.as_bytes()).unwrap().unwrap().rule.unwrap();
-        assert!(long.len() <= RULE_LENGTH_MAX && long.is_ascii(), "{long}");
+    fn rule_route_and_account_are_carried_and_no_longer_than_a_name_may_be() {
+        type Name = fn(PortableMessage) -> Option<String>;
+        let names: [(&str, Name); 3] = [
+            ("Rule", |carried| carried.rule),
+            ("Route", |carried| carried.route),
+            ("Account", |carried| carried.account),
+        ];
+        let read =
+            |file: &str| PortableMessage::of_file(file.as_bytes()).unwrap().expect("our fields");
+        for (field, value) in names {
+            assert_eq!(value(read(FILE)), None, "an older program knew of no {field}");
+            let with = |name: &str| {
+                let field = format!("X-Envelope-{field}: {name}\nX-Envelope-To");
+                FILE.replace("X-Envelope-To", &field)
+            };
+            let carried = read(&with("raid"));
+            assert_eq!(value(carried.clone()).as_deref(), Some("raid"));
+            assert_eq!(String::from_utf8(carried.to_file()).unwrap(), with("raid"));
+            let long = value(read(&with(&"x\u{1b}".repeat(1_000)))).unwrap();
+            assert!(long.len() <= NAME_LENGTH_MAX && long.is_ascii(), "{long}");
+        }
     }
 
     #[test]

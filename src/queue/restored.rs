@@ -15,6 +15,8 @@ pub(crate) struct Restored {
     pub(super) lifetime_from: Timestamp,
     /// When a person has it leave.
     pub(super) not_before: Option<Timestamp>,
+    /// The account that has tried it last, where that is not the main one: what it may have sent no other one sends.
+    pub(super) account: Option<String>,
 }
 
 /// What becomes of recipients that were held or dead, and of mail that was in no queue.
@@ -67,7 +69,13 @@ impl Restored {
             };
             Recipient { state, ..recipient.clone() }
         });
-        Self { recipients: restored.collect(), lifetime_from: now, not_before }
+        Self { recipients: restored.collect(), lifetime_from: now, not_before, account: None }
+    }
+
+    /// The same, which this account has tried last.
+    #[must_use]
+    pub(crate) fn tried_by(self, account: Option<String>) -> Self {
+        Self { account, ..self }
     }
 }
 
@@ -89,7 +97,7 @@ impl Restored {
             last_reply: None,
         };
         let recipients = addresses.iter().map(recipient).collect();
-        Self { recipients, lifetime_from: now, not_before: None }
+        Self { recipients, lifetime_from: now, not_before: None, account: None }
     }
 }
 

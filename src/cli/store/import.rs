@@ -180,19 +180,16 @@ impl Import<'_> {
             draft.restore(restored);
             return Ok(Some((draft, message)));
         };
-        let PortableMessage { id, envelope, recipients, not_before, rule, message } = carried;
+        let PortableMessage { id, envelope, recipients, not_before, rule, route, account, message } =
+            carried;
         let mut draft = match self.store.begin_as(id, envelope).await {
             Err(QueueError::AlreadyKnown(_)) => return Ok(None),
             answer => answer?,
         };
-        draft.ruled(Ruled { rule, ..Ruled::default() });
-        draft.restore(Restored::from_export(
-            &recipients,
-            not_before,
-            stopped,
-            self.in_flight,
-            self.now,
-        ));
+        draft.ruled(Ruled { rule, route, ..Ruled::default() });
+        let (in_flight, now) = (self.in_flight, self.now);
+        let restored = Restored::from_export(&recipients, not_before, stopped, in_flight, now);
+        draft.restore(restored.tried_by(account));
         Ok(Some((draft, message)))
     }
 
