@@ -372,8 +372,14 @@ impl Client {
     }
 
     /// On whom the last days were spent.
-    pub(crate) async fn budget_report(&self, days: u32) -> Result<BudgetReport, ClientError> {
-        self.ask(Method::GET, &format!("/v1/budget/report?days={days}")).await
+    pub(crate) async fn budget_report(
+        &self,
+        days: u32,
+        account: Option<&str>,
+    ) -> Result<BudgetReport, ClientError> {
+        let account = account.map(|account| format!("&account={}", encoded(account)));
+        let account = account.unwrap_or_default();
+        self.ask(Method::GET, &format!("/v1/budget/report?days={days}{account}")).await
     }
 
     /// Why a message is where it is, and when it leaves.

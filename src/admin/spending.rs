@@ -1,4 +1,4 @@
-//! The budget of the last days: on whom it was spent, by day, origin, lane and rule, and what folding has spared.
+//! The budget of the last days: on whom it was spent, by day, origin, lane, rule and account, and what folding has spared.
 //!
 //! Rule: it is counted from the queue and the history, which are on disk, so that a restart forgets nothing of it; a history
 //! that is too long is counted in part. Must not know how it is shown.
@@ -21,9 +21,10 @@ use super::{
     listing::look_back,
 };
 use crate::{
+    budget::{AccountKey, MAIN},
     clock::Timestamp,
     quantities::{count as number_of, local},
-    queue::{QueueError, QueuedMessage, origin::Origin, state::RecipientState},
+    queue::{QueueError, QueuedMessage, origin::Origin, state::RecipientState, way::Way},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -58,6 +59,9 @@ pub(crate) struct BudgetReport {
     pub(crate) lanes: Vec<Share>,
     /// By the rule that struck, the one that spent most first.
     pub(crate) rules: Vec<Share>,
+    /// Where there are several accounts, by the one that has relayed it, the one that spent most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) accounts: Vec<Share>,
     /// Whether queue or history are longer than what was looked at.
     pub(crate) partial: bool,
 }
@@ -112,6 +116,7 @@ pub(crate) struct Share {
 #[derive(Debug, Deserialize)]
 struct Asked {
     days: Option<u32>,
+    account: Option<String>,
 }
 
 pub(super) fn router() -> Router<Sources> {
@@ -122,18 +127,41 @@ async fn report(
     State(sources): State<Sources>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<BudgetReport>, Refusal> {
-    let days = asked?.days.unwrap_or(DAYS);
+    let Query(Asked { days, account }) = asked?;
+    let days = days.unwrap_or(DAYS);
     if !(1..=DAYS_MAX).contains(&days) {
         let words = format!("days: {days} is not between 1 and {DAYS_MAX}");
         return Err(Refusal::new(Kind::BadRequest, words));
     }
-    Ok(Json(count(&sources, sources.clock.wall(), days).await?))
+    let only = account.as_deref().map(|name| sources.facts().named(name)).transpose()?;
+    Ok(Json(count(&sources, days, only).await?))
 }
 
-async fn count(sources: &Sources, now: Timestamp, days: u32) -> Result<BudgetReport, QueueError> {
-    let mut counter = Counter::new(now, days);
+/// Of all accounts, or of one.
+pub(super) async fn count(
+    sources: &Sources,
+    days: u32,
+    only: Option<AccountKey>,
+) -> Result<BudgetReport, QueueError> {
+    let (now, facts) = (sources.clock.now(), sources.facts());
+    let served_by = sources.store.served_by(now).await?;
+    let mut counter = Counter::new(now.wall, days);
     let oldest = counter.since.before(BEFORE);
-    let add = |message: &QueuedMessage| counter.add(message);
+    let add = |message: &QueuedMessage| {
+        let record = &message.record;
+        // What is folded was tried by nobody: it is with whoever would have it.
+        let name = match record.fold.is_some() {
+            true => &*facts.of(served_by.account_of(Way::of(record))).name,
+            false => record.account.as_deref().unwrap_or(MAIN),
+        };
+        if only.is_some_and(|only| only != AccountKey::of(name)) {
+            return;
+        }
+        let spent = counter.add(message);
+        if facts.has_several_accounts() {
+            counter.add_to(name, spent);
+        }
+    };
     let partial = look_back(&sources.store, oldest, MESSAGES_MAX, add).await?;
     Ok(counter.report(partial))
 }
@@ -148,6 +176,7 @@ pub(super) struct Counter {
     others: Spent,
     lanes: BTreeMap<String, Spent>,
     rules: BTreeMap<String, Spent>,
+    accounts: BTreeMap<String, Spent>,
 }
 
 impl Counter {
@@ -166,7 +195,8 @@ impl Counter {
         Self { days: vec![Spent::default(); days as usize], ..self }
     }
 
-    pub(super) fn add(&mut self, message: &QueuedMessage) {
+    /// Counts a message, and says what it has spent.
+    pub(super) fn add(&mut self, message: &QueuedMessage) -> Spent {
         let record = &message.record;
         let mut all = Spent::default();
         for recipient in &record.recipients {
@@ -183,7 +213,7 @@ impl Counter {
             }
         }
         if all == Spent::default() {
-            return;
+            return all;
         }
         let origin = Origin::of(record).to_string();
         if self.origins.len() < ORIGINS_MAX || self.origins.contains_key(&origin) {
@@ -194,6 +224,14 @@ impl Counter {
         self.lanes.entry(record.lane.name().to_owned()).or_default().add(all);
         let rules = record.rule.iter();
         rules.for_each(|rule| self.rules.entry(rule.clone()).or_default().add(all));
+        all
+    }
+
+    /// The account with this name has spent it.
+    fn add_to(&mut self, account: &str, spent: Spent) {
+        if spent != Spent::default() {
+            self.accounts.entry(account.to_owned()).or_default().add(spent);
+        }
     }
 
     /// The day of a time; `None` for what was before the first one.
@@ -226,6 +264,7 @@ impl Counter {
             others,
             lanes: sorted(self.lanes),
             rules: sorted(self.rules),
+            accounts: sorted(self.accounts),
             partial,
         }
     }
@@ -317,7 +356,9 @@ mod tests {
         let mut counter = Counter::new(NOW, 2);
         counter.add(&message("job@example.org", Lane::Bulk, Some("reports"), &[1, 30, 60]));
         counter.add(&message("person@example.org", Lane::Normal, None, &[2]));
-        (0..3).for_each(|_| counter.add(&folded("ban@example.org")));
+        for _ in 0..3 {
+            counter.add(&folded("ban@example.org"));
+        }
         let report = counter.report(false);
         assert_eq!(report.all, Spent { recipients: 3, folded: 3 }, "one was before");
         let days: Vec<_> =

@@ -100,12 +100,15 @@ impl Question {
             Some(spending::Command::Forecast(own)) => {
                 Ok(Self::BudgetForecast(OfAccount { account: own.account.or(of.account) }))
             }
-            Some(_) if of.account.is_some() => {
-                let words = "--account goes with pillarbox budget and pillarbox budget forecast; what is asked here is of \
-                             all accounts together";
+            Some(spending::Command::Report(own)) => {
+                let of = OfAccount { account: own.of.account.or(of.account) };
+                Ok(Self::BudgetReport(spending::Arguments { of, ..own }))
+            }
+            Some(spending::Command::Simulate(_)) if of.account.is_some() => {
+                let words = "--account goes with pillarbox budget, budget forecast and budget report; what is simulated is all \
+                             accounts together";
                 return Err(Failure::new(Exit::Usage, words));
             }
-            Some(spending::Command::Report(arguments)) => Ok(Self::BudgetReport(arguments)),
             Some(spending::Command::Simulate(arguments)) => Err(arguments),
         })
     }
@@ -159,7 +162,8 @@ async fn ask(
             show(out, form, &client.budget_forecast(of.name()).await?, forecast::print)?;
         }
         Question::BudgetReport(arguments) => {
-            show(out, form, &client.budget_report(arguments.days).await?, spending::print)?;
+            let spending::Arguments { days, of } = arguments;
+            show(out, form, &client.budget_report(days, of.name()).await?, spending::print)?;
         }
         Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,

@@ -22,7 +22,7 @@ pub(super) enum Command {
     Forecast(OfAccount),
     /// Show on whom the last days were spent.
     ///
-    /// By day, origin, lane and rule, and what folding has spared.
+    /// By day, origin, lane and rule, of several accounts by account, and what folding has spared.
     Report(Arguments),
     /// Play the last days through under other settings.
     ///
@@ -32,11 +32,13 @@ pub(super) enum Command {
 }
 
 /// What is asked of the last days.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Arguments {
     /// How many days, up to now.
     #[arg(long, default_value_t = DAYS, value_parser = value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
     pub(super) days: u32,
+    #[command(flatten)]
+    pub(super) of: OfAccount,
 }
 
 /// Prints it: all in one line, then a table for each thing that it was counted by.
@@ -51,7 +53,12 @@ pub(super) fn print(out: &mut dyn Screen, report: &BudgetReport) -> io::Result<(
     table(out, "DAY FROM", &report.days_by_name())?;
     table(out, "ORIGIN", &report.all_origins())?;
     table(out, "LANE", &report.lanes)?;
-    if report.rules.is_empty() { Ok(()) } else { table(out, "RULE", &report.rules) }
+    for (by, shares) in [("RULE", &report.rules), ("ACCOUNT", &report.accounts)] {
+        if !shares.is_empty() {
+            table(out, by, shares)?;
+        }
+    }
+    Ok(())
 }
 
 fn table(out: &mut dyn Screen, by: &'static str, shares: &[Share]) -> io::Result<()> {

@@ -40,7 +40,7 @@ pub(super) async fn show(
         return layout::plain(StatusCode::BAD_REQUEST, "Not understood", words).into_response();
     };
     let days = days.unwrap_or(DAYS);
-    match site.client.budget_report(days).await {
+    match site.client.budget_report(days, None).await {
         Ok(report) => {
             layout::document(&visit, PATH, "Budget", &body(&report, days)).into_response()
         }
@@ -64,6 +64,7 @@ fn body(report: &BudgetReport, days: u32) -> Markup {
             (table("Origin", &report.all_origins()))
             (table("Lane", &report.lanes))
             @if !report.rules.is_empty() { (table("Rule", &report.rules)) }
+            @if !report.accounts.is_empty() { (table("Account", &report.accounts)) }
         }
         p.small {
             "What is spent and left at the moment: " a href="/" { "the start" } ". What is folded: "

@@ -8,14 +8,14 @@ use crate::{
         context::{Facts, Sources},
         health::Health,
         outlook::Age,
-        stand, status,
+        spending, stand, status,
         tests::{Idle, account, limits, sources},
     },
     budget::{AccountKey, MAIN},
     clock::{Clock as _, ManualClock, Timestamp},
     live::Live,
     queue::{
-        Queue,
+        Claim, Outcome, Queue, Settlement,
         fixtures::envelope,
         id::QueueId,
         pause::Pause,
@@ -175,4 +175,28 @@ async fn with_one_account_nothing_is_called_by_a_name() {
     let json = serde_json::to_value(&told).expect("JSON");
     assert_eq!(json.get("others"), None);
     assert_eq!(status::line(&sources).await, "the queue is empty, account paused-credentials");
+}
+
+#[tokio::test]
+async fn the_report_of_the_budget_says_which_account_spent_what_and_can_be_of_one_alone() {
+    let stage = stage();
+    for (route, account) in [(None, MAIN), (Some("shop"), SECOND), (Some("shop"), SECOND)] {
+        stage.accept(route).await;
+        let now = stage.clock.now();
+        let claim = stage.queue.claim_due(now, limits(account, 100)).await.expect("a queue");
+        let Claim::Message(claimed) = claim else { panic!("nothing to claim: {claim:?}") };
+        let outcomes = vec![(0, Outcome::Relayed { reply: "250 OK".into() })];
+        let settlement = Settlement { reservation: claimed.reservation, at: now.wall, outcomes };
+        stage.queue.settle(claimed.id, settlement).await.expect("a queue");
+    }
+    let report = async |only: Option<&str>| {
+        let only = only.map(AccountKey::of);
+        let report = spending::count(&stage.sources, 1, only).await.expect("a queue");
+        let accounts = report.accounts.into_iter().map(|one| (one.by, one.spent.recipients));
+        (report.all.recipients, accounts.collect::<Vec<_>>())
+    };
+    let both = vec![(SECOND.to_owned(), 2), (MAIN.to_owned(), 1)];
+    assert_eq!(report(None).await, (3, both));
+    assert_eq!(report(Some(SECOND)).await, (2, vec![(SECOND.to_owned(), 2)]));
+    assert_eq!(report(Some(MAIN)).await, (1, vec![(MAIN.to_owned(), 1)]));
 }
