@@ -177,6 +177,7 @@ test-browser:
 # Unpacked below target/, not installed: Postfix would replace the mail server of the machine.
 test-servers:
 	@tests/upstreams/fetch
+	@tests/fleet/fetch
 
 # Says beforehand which tests this machine cannot run, so that a green run claims no more than it showed.
 test-report:

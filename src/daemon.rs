@@ -28,6 +28,7 @@ use crate::{
     clock::Clock,
     delivery::{self, Pool, PoolHandle},
     doctor,
+    fleet::Fleet,
     listener::{self, BindError, Listener, OpenError},
     live::Live,
     notices::{Notifier, StormTeller},
@@ -180,7 +181,7 @@ impl Daemon {
         // A queue that does not answer in time is asked again by the pools themselves.
         drop(tokio::time::timeout(RESTORE_PATIENCE, pools.restore()).await);
         let (reloader, orders) = admin::reload::channel();
-        let parts = Parts::new(&settings, &listener, pools.handles(), &store, clock.as_ref());
+        let parts = Parts::new(&settings, &listener, pools.parts(), &store, clock.as_ref());
         let directory = &settings.queue.directory;
         let sources = admin::context::Sources {
             store: Arc::clone(&store),
@@ -378,6 +379,8 @@ impl Daemon {
 struct Pools {
     main: Pool,
     others: Vec<(AccountKey, Pool)>,
+    /// What they share with other hosts.
+    fleet: Option<Arc<Fleet>>,
 }
 
 impl Pools {
@@ -387,9 +390,11 @@ impl Pools {
         clock: &Arc<dyn Clock>,
         mishaps: &Mishaps,
     ) -> Self {
-        let pool = |delivery: &delivery::Options| {
+        let mut fleet = settings.fleet.as_ref().and_then(|options| Fleet::new(options, clock));
+        let mut pool = |delivery: &delivery::Options| {
             let pool = Pool::new(delivery.clone(), Arc::clone(store), Arc::clone(clock));
-            pool.reporting_to(mishaps.clone())
+            let share = fleet.as_mut().map(|fleet| fleet.share(delivery.name_in_fleet()));
+            pool.reporting_to(mishaps.clone()).sharing(share)
         };
         let main = pool(&settings.delivery);
         // With one account nothing has to be told apart.
@@ -397,7 +402,8 @@ impl Pools {
         let others = settings.accounts.iter().map(|FurtherAccount { name, delivery, .. }| {
             (delivery.account, pool(delivery).called(name))
         });
-        Self { main, others: others.collect() }
+        let others = others.collect();
+        Self { main, others, fleet: fleet.map(Arc::new) }
     }
 
     async fn restore(&mut self) {
@@ -405,6 +411,10 @@ impl Pools {
         for (_, pool) in &mut self.others {
             pool.restore().await;
         }
+    }
+
+    fn parts(&self) -> (Vec<(AccountKey, PoolHandle)>, Option<Arc<Fleet>>) {
+        (self.handles(), self.fleet.clone())
     }
 
     fn handles(&self) -> Vec<(AccountKey, PoolHandle)> {
@@ -487,6 +497,9 @@ impl Services {
         self.tend("storms", move |clock| {
             StormTeller::new(notices.clone(), Arc::clone(&queue), clock).run()
         });
+        if let Some(fleet) = parts.fleet.clone() {
+            self.tend("fleet", move |_| Arc::clone(&fleet).look_after());
+        }
         let (settings, queue) = (parts.settings.clone(), Arc::clone(&parts.store));
         self.tend("expiry", move |clock| forget(Arc::clone(&queue), clock, settings.clone()));
         self

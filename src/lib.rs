@@ -37,6 +37,7 @@ mod quantities;
 pub mod tasks;
 // 2: the durable queue, who is meant by a name, and the rules for messages
 pub mod aliases_file;
+mod fleet;
 mod passwd;
 pub mod queue;
 pub mod rules;

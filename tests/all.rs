@@ -23,6 +23,7 @@ mod dialogues;
 mod doctor;
 mod documents;
 mod door;
+mod fleet;
 mod floods;
 mod forecast_days;
 mod fuzz_corpus;

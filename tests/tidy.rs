@@ -253,6 +253,12 @@ fn the_package_check_refuses_a_package_by_name_and_by_number() {
     for name in ["oauth2", "icu_normalizer", "icu_properties_data", "chrono", "reqwest"] {
         assert_eq!(packages::unwanted(&lock(&["tokio", name])).len(), 1, "accepted {name}");
     }
+    let needs = |name: &str| {
+        packages::unwanted(&format!(
+            "[[package]]\nname = \"{name}\"\ndependencies = [\n \"sha2 0.11.1\",\n \"tokio\",\n]\n"
+        ))
+    };
+    assert_eq!((needs("pillarbox").len(), needs("postgres-protocol").len()), (1, 0));
     let many = vec!["tokio"; packages::PACKAGES_MAX];
     assert!(packages::unwanted(&lock(&many)).is_empty());
     assert_eq!(packages::unwanted(&lock(&[&many[..], &["x"]].concat())).len(), 1);

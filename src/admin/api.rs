@@ -547,6 +547,9 @@ pub(crate) struct Budget {
     pub(crate) urgent_reserve: u32,
     /// Spent in the last 24 hours.
     pub(crate) spent: u32,
+    /// What of that other hosts of a fleet have spent, as was last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) spent_by_other_hosts: Option<u32>,
     /// May still be spent now on mail that is not urgent; null is any number.
     pub(crate) room: Option<u32>,
     /// May still be spent now on urgent mail.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     addressed::addressed,
     clock::Timestamp,
+    fleet::{Away, REMEDY},
     queue::{
         Totals,
         state::{AccountCondition, AccountState},
@@ -138,7 +139,14 @@ fn of_accounts(sources: &Sources) -> Vec<Trouble> {
         troubles.extend(of_account(&called, &state));
         troubles.extend(pause);
     }
+    troubles.extend(stand::away(sources).map(of_fleet));
     troubles
+}
+
+/// The hosts of a fleet send nothing that they cannot count together.
+fn of_fleet(Away { since, reason }: Away) -> Trouble {
+    let what = format!("the fleet's database cannot be asked since {since}: {reason}");
+    Trouble { spoils: Grade::Clear, what, remedy: REMEDY.to_owned() }
 }
 
 /// Mail is taken and waits while the account pauses, and a restart would only forget why.

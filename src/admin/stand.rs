@@ -13,11 +13,13 @@ use super::{
     outlook::{Age, QueueSummary},
 };
 use crate::{
-    budget::{AccountKey, Limit},
+    budget::{AccountKey, Limit, WINDOW},
+    clock::Timestamp,
     delivery::{self, DepartureReason, PoolStatus},
+    fleet::{Away, Elsewhere},
     message::envelope::Lane,
     queue::{
-        LedgerView, QueueError,
+        ClaimLimits, LedgerView, QueueError,
         forecast::{Forecast, Terms},
         listing::Limited,
         situations::Situations,
@@ -28,6 +30,8 @@ use crate::{
 
 /// Origins at their limit that one answer names.
 const LIMITED_TOLD_MAX: usize = 20;
+/// How soon a fleet's database is asked again, about.
+const ASKED_AGAIN_IN: Duration = Duration::from_secs(15);
 /// How long a probe waits for the queue; then it says what it knows from memory.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -88,7 +92,10 @@ async fn stand(
     let pool = sources.upstreams.of(account).status();
     let limit = facts.limit();
     let early = &pool.account.early;
+    let elsewhere = pool.fleet.as_ref().map(|fleet| fleet.elsewhere);
+    let others_spent = elsewhere.map_or(0, |elsewhere| elsewhere.spent);
     let terms = facts.limits.within(early.allowance(limit, now.wall));
+    let terms = ClaimLimits { limit: terms.limit.less(others_spent), ..terms };
     let of = |lane| sources.store.ledger(account, now, terms.limit_of(lane));
     let notices = of(Lane::Notice).await?;
     let urgent = of(Lane::Urgent).await?;
@@ -98,7 +105,8 @@ async fn stand(
     let room = |view: LedgerView| Room {
         recipients: if is_full { 0 } else { view.room },
         // `None` is never, whatever the upstream says.
-        frees_at: view.frees_at.map(|at| full.map_or(at, |full| at.max(full))),
+        frees_at: frees_at(view, elsewhere, limit, now.wall)
+            .map(|at| full.map_or(at, |full| at.max(full))),
     };
     let rooms = Rooms { notices: room(notices), urgent: room(urgent), others: room(others) };
     let situation = Situation {
@@ -112,7 +120,7 @@ async fn stand(
         account: pool.account.clone(),
         probing: pool.probing,
         rooms,
-        brake: pool.next.and_then(brake),
+        brake: away_brake(&pool, now.wall).or_else(|| pool.next.and_then(brake)),
         due_recipients: due,
         limited: limited.clone(),
         forecast: Arc::default(),
@@ -126,7 +134,8 @@ async fn stand(
         limit,
         notice_reserve: facts.limits.notice_reserve,
         urgent_reserve: facts.limits.urgent_reserve,
-        spent: others.spent,
+        spent: others.spent.saturating_add(others_spent),
+        spent_by_other_hosts: elsewhere.map(|elsewhere| elsewhere.spent),
         room: told(rooms.others),
         urgent_room: told(rooms.urgent),
         notice_room: told(rooms.notices),
@@ -191,12 +200,40 @@ pub(super) async fn next_departures(sources: &Sources) -> Option<Vec<Departure>>
     Some(stands.ok()?.ok()?.iter().map(Stand::next_departure).collect())
 }
 
+/// When a day has room again. What other hosts have taken this host's ledger does not know; they have told when it frees, or
+/// will within a day.
+fn frees_at(
+    view: LedgerView,
+    elsewhere: Option<Elsewhere>,
+    limit: Limit,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    match elsewhere.filter(|elsewhere| elsewhere.spent > 0 && limit != Limit::of(0)) {
+        Some(elsewhere) if view.room == 0 => {
+            elsewhere.frees_at.or(view.frees_at).or_else(|| Some(now.after(WINDOW)))
+        }
+        _ => view.frees_at,
+    }
+}
+
+/// Why the database that several hosts share cannot be asked, while it cannot.
+pub(super) fn away(sources: &Sources) -> Option<Away> {
+    sources.upstreams.all().find_map(|(_, upstream)| upstream.status().fleet?.away)
+}
+
+/// While it cannot, nothing is claimed; a host asks again at least so often.
+fn away_brake(pool: &PoolStatus, now: Timestamp) -> Option<Brake> {
+    pool.fleet.as_ref()?.away.as_ref()?;
+    Some(Brake { until: now.after(ASKED_AGAIN_IN), because: Because::Fleet })
+}
+
 /// What only the pool knows; due times, budget and pauses are looked up.
 fn brake(next: delivery::Departure) -> Option<Brake> {
     let because = match next.why {
         DepartureReason::Pace => Because::Pace,
         DepartureReason::Logins => Because::Logins,
         DepartureReason::Store => Because::Store,
+        DepartureReason::Fleet => Because::Fleet,
         DepartureReason::Due | DepartureReason::Budget | DepartureReason::Pause => return None,
     };
     Some(Brake { until: next.at, because })

@@ -80,6 +80,7 @@ impl Upstream for Idle {
         let account = AccountState { day_full_since, ..state };
         let counters = Counters::default();
         PoolStatus {
+            fleet: None,
             account,
             probing: false,
             in_flight: vec![],

@@ -21,6 +21,7 @@ use crate::{
     budget::AccountKey,
     clock::{Clock, Moment},
     delivery::PoolHandle,
+    fleet::Fleet,
     listener::{Listener, ListenerHandle, OpenError},
     live::Live,
     notices,
@@ -41,6 +42,8 @@ pub(super) struct Parts {
     pub(super) listener: ListenerHandle,
     /// Of every account.
     pub(super) pools: Vec<(AccountKey, PoolHandle)>,
+    /// What they share with other hosts.
+    pub(super) fleet: Option<Arc<Fleet>>,
     pub(super) store: Arc<Queue>,
     pub(super) notices: Live<notices::Options>,
     pub(super) alert: Live<outputs::Options>,
@@ -56,7 +59,7 @@ impl Parts {
     pub(super) fn new(
         settings: &Settings,
         listener: &Listener,
-        pools: Vec<(AccountKey, PoolHandle)>,
+        (pools, fleet): (Vec<(AccountKey, PoolHandle)>, Option<Arc<Fleet>>),
         store: &Arc<Queue>,
         clock: &dyn Clock,
     ) -> Self {
@@ -64,6 +67,7 @@ impl Parts {
         Self {
             listener: listener.handle(),
             pools,
+            fleet,
             store: Arc::clone(store),
             notices: Live::new(settings.notices.clone()),
             alert: Live::new(settings.alert.clone()),

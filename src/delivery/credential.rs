@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use data_encoding::BASE64;
 use ring::digest;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -23,10 +24,11 @@ use zeroize::Zeroizing;
 use super::{
     answer::Fault,
     oauth::{AccessToken, Grant, Tokens, client_file},
-    options::{Login, Options, PasswordSource},
+    options::{Limits, Login, Options, PasswordSource},
 };
 use crate::{
     careful_file::{self, Links},
+    fleet,
     secret::Secret,
     text,
 };
@@ -303,6 +305,28 @@ fn read(source: &PasswordSource, command_limit: Duration) -> Result<Secret, Cred
     let text = text::only_utf8(&output)
         .map_err(|what| CredentialError::Unreadable { source_name: name(source), what })?;
     Ok(first_line(text))
+}
+
+/// A password for another server than the upstream, which is read by the same rules.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredPassword(PasswordSource);
+
+impl StoredPassword {
+    pub(crate) fn new(source: PasswordSource) -> Self {
+        Self(source)
+    }
+}
+
+#[async_trait]
+impl fleet::Password for StoredPassword {
+    async fn read(&self) -> Result<Secret, String> {
+        let source = self.0.clone();
+        let limit = Limits::default().password_command;
+        match spawn_blocking(move || read(&source, limit)).await {
+            Ok(password) => password.map_err(|error| error.to_string()),
+            Err(_) => Err(CredentialError::Interrupted(name(&self.0)).to_string()),
+        }
+    }
 }
 
 /// Who may be able to read a password file.

@@ -45,6 +45,7 @@ mod split;
 mod status;
 mod throttle;
 mod tls;
+mod together;
 mod upstream;
 mod verdict;
 mod wire;
@@ -52,7 +53,7 @@ mod wording;
 mod worker;
 
 pub use answer::Stage;
-pub(crate) use credential::{password_fault, password_in, typed_password};
+pub(crate) use credential::{StoredPassword, password_fault, password_in, typed_password};
 pub(crate) use options::API_HOST;
 pub use options::{
     IpFamily, Limits, Login, Options, PasswordSource, Tls, Transport, Uncertain, Way,

@@ -34,6 +34,7 @@ use super::{
 use crate::{
     addressed::addressed,
     clock::{Clock, Timestamp},
+    fleet::Share,
     queue::{
         ClaimLimits, Queue, QueueError, Settlement,
         id::QueueId,
@@ -175,6 +176,16 @@ impl Pool {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.span = of_account(name);
             name.clone_into(&mut shared.name);
+        }
+        self
+    }
+
+    /// The same, which shares the account's day with other hosts.
+    #[must_use]
+    pub(crate) fn sharing(mut self, share: Option<Arc<Share>>) -> Self {
+        // Nobody holds it before it has been handed out.
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.fleet = share;
         }
         self
     }

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     budget::MAIN,
     clock::{Clock, Moment},
+    fleet::Share,
     handbook,
     live::Live,
     queue::{
@@ -92,6 +93,8 @@ pub(super) struct Shared {
     parting: Mutex<Vec<Connection>>,
     /// Tells the pool of them.
     pub(super) parted: Notify,
+    /// Where the account's day is shared with other hosts.
+    pub(super) fleet: Option<Arc<Share>>,
     /// The work of its account, where there are several.
     pub(super) span: Span,
     /// Its name.
@@ -166,6 +169,7 @@ impl Shared {
             login_mark: Mutex::default(),
             parting: Mutex::default(),
             parted: Notify::new(),
+            fleet: None,
             span: Span::none(),
             name: MAIN.to_owned(),
             options: Live::new(options),
@@ -214,7 +218,8 @@ impl Shared {
         // What cannot be counted now is counted when the upstream says so the next time.
         let ledger = self.store.ledger(options.account, now, limit).await;
         let Ok(view) = ledger else { return false };
-        let spent = view.spent.saturating_sub(self.in_flight.unproven_beside(settled));
+        let all = view.spent.saturating_add(self.elsewhere());
+        let spent = all.saturating_sub(self.in_flight.unproven_beside(settled));
         let counted = {
             let mut account = self.account();
             let now = account.now().wall;
@@ -256,6 +261,7 @@ impl Shared {
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
             last_unknown_reply: lock(&self.last_unknown_reply).clone(),
+            fleet: self.share().map(|share| share.status()),
             account,
         }
     }
@@ -408,6 +414,7 @@ impl Shared {
     pub(super) async fn settle(&self, id: QueueId, settlement: &Settlement) {
         let first = self.store.settle(id, settlement.clone()).await;
         self.insist(id, settlement, first).await;
+        self.settle_in_the_fleet(settlement).await;
     }
 
     /// The same with the next claim, in one commit of the queue.

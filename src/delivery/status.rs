@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Stage;
 use crate::{
     clock::Timestamp,
+    fleet,
     queue::{id::QueueId, state::AccountState},
 };
 
@@ -31,6 +32,8 @@ pub struct PoolStatus {
     pub counters: Counters,
     /// The last refusal that the table of known replies does not have.
     pub(crate) last_unknown_reply: Option<String>,
+    /// How this host stands with the others that share the account's day.
+    pub(crate) fleet: Option<fleet::Status>,
 }
 
 /// A message on its way.
@@ -70,6 +73,8 @@ pub enum DepartureReason {
     Logins,
     /// The queue's store has failed and is tried again then.
     Store,
+    /// The fleet's database cannot be asked.
+    Fleet,
 }
 
 /// Something that went wrong with the upstream.

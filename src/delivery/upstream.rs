@@ -292,6 +292,9 @@ impl Upstream {
         warm.wear.messages += 1;
         let shared = &self.shared;
         let before_final_dot = || {
+            if !shared.may_send(claim) {
+                return Err(QueueError::Unavailable("its reservation is over".to_owned()));
+            }
             shared.store.final_dot(claim.id)?;
             // A connection that was open already has proved its login only now; to the API each message is a login.
             if !options.is_api() {
@@ -312,6 +315,9 @@ impl Upstream {
 
     /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent.
     fn unreadable(&self, claim: &ClaimedMessage, problem: QueueError) -> Option<AttemptResult> {
+        if !self.shared.may_send(claim) {
+            return Some(AttemptResult::untried(Vec::new()));
+        }
         error!(id = %claim.id, error = %problem, "the message could not be read from the queue");
         self.shared.note_error(claim.id, problem.to_string());
         if let QueueError::Corrupt { .. } | QueueError::NotFound(_) = problem {

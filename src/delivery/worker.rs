@@ -60,8 +60,17 @@ impl Worker {
         loop {
             let Some(permit) = self.admission().await else { return self.finish(unsettled).await };
             let shared = Arc::clone(&self.shared);
-            let terms = shared.claim_limits_of(permit);
-            let asked = shared.now();
+            // What the last message has given back counts for what the others are asked.
+            if shared.share().is_some()
+                && let Some(message) = unsettled.take()
+            {
+                settle(&shared, message).await;
+            }
+            let (terms, asked) = (shared.claim_limits_of(permit), shared.now());
+            let Some(terms) = shared.among_the_fleet(terms, asked).await else {
+                shared.give_back(permit);
+                return;
+            };
             let claim = match unsettled.take() {
                 Some(message) => settle_and_claim(&shared, message, asked, terms).await,
                 None => shared.store.claim_due(asked, terms).await,
@@ -126,6 +135,7 @@ impl Worker {
                 schedule.due(next);
             }
             Ok(Claim::Exhausted { frees_in, reserved_room }) => {
+                let frees_in = self.shared.frees_in(frees_in, now.wall);
                 let until = frees_in.map(|wait| now.wall.after(wait).to_string());
                 if schedule.exhausted(now, frees_in, reserved_room > 0) {
                     warn!(
@@ -155,7 +165,10 @@ impl Worker {
         lock(&shared.splits).apply(&mut claim);
         let began = shared.now();
         if let Some(until) = self.later(&mut claim, permit) {
-            return Some(self.put_back(claim, permit, until));
+            return Some(self.put_back(claim, permit, Some(until)));
+        }
+        if !shared.reserve_in_the_fleet(&mut claim, permit).await {
+            return Some(self.put_back(claim, permit, None));
         }
         let mut message = InFlight::begin(&shared.in_flight, claim, began.wall);
         let (claim, stage) = (Arc::clone(&message.claim), Arc::clone(&message.stage));
@@ -172,6 +185,7 @@ impl Worker {
         debug!(id = %claim.id, recipients = claim.recipients.len(), size = claim.size_bytes, "claimed");
         let Some(mut result) = self.upstream.attempt(&claim, permit, &stage).await else {
             message.land();
+            shared.give_back_in_the_fleet(claim.reservation).await;
             shared.give_back(permit);
             return None;
         };
@@ -242,11 +256,15 @@ impl Worker {
     }
 
     /// Leaves a claimed message to a later time. Nobody was asked, so nothing is charged.
-    fn put_back(&self, claim: ClaimedMessage, permit: Permit, until: Timestamp) -> InFlight {
+    fn put_back(
+        &self,
+        claim: ClaimedMessage,
+        permit: Permit,
+        until: Option<Timestamp>,
+    ) -> InFlight {
         let shared = &self.shared;
         let now = shared.now().wall;
-        let outcome =
-            |one: &ClaimedRecipient| (one.index, Outcome::NotTried { until: Some(until) });
+        let outcome = |one: &ClaimedRecipient| (one.index, Outcome::NotTried { until });
         let outcomes = claim.recipients.iter().map(outcome).collect();
         let reservation = claim.reservation;
         let mut message = InFlight::begin(&shared.in_flight, claim, now);

@@ -90,7 +90,7 @@ impl Rooms {
 pub(crate) struct Brake {
     /// Its end.
     pub(crate) until: Timestamp,
-    /// `Pace`, `Logins` or `Store`.
+    /// `Pace`, `Logins`, `Store` or `Fleet`.
     pub(crate) because: Because,
 }
 
@@ -143,6 +143,8 @@ pub(crate) enum Because {
     Account,
     /// The queue has failed.
     Store,
+    /// The database that several hosts share cannot be asked.
+    Fleet,
     /// The relay stops.
     Stopping,
     /// It is held.
@@ -170,6 +172,7 @@ impl Because {
             Self::Paused => "paused",
             Self::Account => "account",
             Self::Store => "queue failed",
+            Self::Fleet => "fleet",
             Self::Stopping => "stopping",
             Self::Held => "held",
             Self::Folded => FOLDED,
@@ -190,7 +193,8 @@ impl Because {
             | Self::Origin
             | Self::Paused
             | Self::Account
-            | Self::Store => true,
+            | Self::Store
+            | Self::Fleet => true,
             Self::Empty
             | Self::Now
             | Self::Turn
@@ -222,6 +226,7 @@ impl Because {
             // Its words have the name already.
             | Self::Account
             | Self::Store
+            | Self::Fleet
             | Self::Stopping
             | Self::Held
             | Self::Folded => false,
@@ -298,6 +303,7 @@ impl Situation {
             | Because::Probe
             | Because::Logins
             | Because::Store
+            | Because::Fleet
             | Because::Stopping
             | Because::Held
             | Because::Folded => false,
@@ -465,6 +471,7 @@ impl Situation {
             }
             Because::Account => format!("the account is {}", self.account.condition.name()),
             Because::Store => "the queue has failed (see the log)".to_owned(),
+            Because::Fleet => "the fleet's database cannot be asked".to_owned(),
             Because::Stopping => "the relay is stopping".to_owned(),
             Because::Held => "it is held for a person".to_owned(),
             Because::Folded => "it is folded into a storm of mail that is alike".to_owned(),
@@ -518,6 +525,9 @@ impl Departure {
             }
             (Because::Store, None) => {
                 format!("Mail waits: {}; it is opened again by itself.", self.why)
+            }
+            (Because::Fleet, _) => {
+                format!("Mail waits: {}; it is asked again all the time.", self.why)
             }
             (Because::Stopping, _) => {
                 "Mail waits for the next start: the relay is stopping.".to_owned()
@@ -581,6 +591,7 @@ impl Departure {
             | Because::Paused
             | Because::Account
             | Because::Store
+            | Because::Fleet
             | Because::Logins => true,
             Because::Empty
             | Because::Now

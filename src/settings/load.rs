@@ -17,6 +17,7 @@ use super::{
         ACCOUNT, Document, NETWORK, REPEATED, ROUTE, RULE, SENDER, Section, TARGET, header,
         without, without_number,
     },
+    fleet::Fleet,
     identity::{Identity, Sender},
     listener::Listener,
     networks::Network,
@@ -46,6 +47,7 @@ pub(super) struct Sections {
     pub(super) identity: Identity,
     pub(super) account: Accounts,
     pub(super) route: Routes,
+    pub(super) fleet: Fleet,
     pub(super) storm: Storm,
     pub(super) notices: Notices,
     pub(super) alert: Alert,
@@ -104,12 +106,12 @@ macro_rules! all_sections {
     };
 }
 all_sections!(
-    upstream, listener, sendmail, queue, budget, rule, identity, account, route, storm, notices,
-    alert, doctor, report, admin, log
+    upstream, listener, sendmail, queue, budget, rule, identity, account, route, fleet, storm,
+    notices, alert, doctor, report, admin, log
 );
 
 /// Every section with its keys, in the order of the file, as serde knows them.
-pub(super) fn sections() -> [Section; 19] {
+pub(super) fn sections() -> [Section; 20] {
     [
         ("upstream", field_names::<Upstream>()),
         ("listener", without_sections(field_names::<Listener>())),
@@ -122,6 +124,7 @@ pub(super) fn sections() -> [Section; 19] {
         (SENDER, field_names::<Sender>()),
         (ACCOUNT, field_names::<Account>()),
         (ROUTE, field_names::<Route>()),
+        ("fleet", field_names::<Fleet>()),
         ("storm", field_names::<Storm>()),
         ("notices", field_names::<Notices>()),
         ("alert", without_sections(field_names::<Alert>())),

@@ -9,6 +9,7 @@ mod alert;
 mod configured;
 mod document;
 mod effective;
+mod fleet;
 pub mod host;
 mod identity;
 mod listener;
@@ -101,6 +102,8 @@ pub struct Settings {
     pub delivery: delivery::Options,
     /// The accounts beside that one.
     pub(crate) accounts: Vec<FurtherAccount>,
+    /// For a host that shares its accounts' days with others.
+    pub(crate) fleet: Option<crate::fleet::Options>,
     /// The routes of mail to them.
     ways: BTreeMap<RouteKey, ways::Route>,
     /// How long an account has to be paused before another stands in for it.
@@ -216,8 +219,7 @@ fn check(
     report: &mut Report<'_>,
 ) -> Settings {
     let (host, written) = (&surroundings.host, sections.clone());
-    let provider = sections.upstream.provider();
-    let state = sections.queue.directory(report);
+    let (provider, state) = (sections.upstream.provider(), sections.queue.directory(report));
     let upstream = sections.upstream.check(surroundings, (MAIN, &state), report);
     let account = upstream.mailbox();
     let mailbox = Mailbox::of(account.as_ref(), upstream.account);
@@ -259,6 +261,7 @@ fn check(
         source,
         admin: sections.admin.check(&listener, report),
         alert: sections.alert.check(&hostname, ca_file, secrets, report),
+        fleet: sections.fleet.check(&hostname, surroundings, report),
         queue: sections.queue.options(state, hostname, (fairness, storms)),
         listener,
         telemetry: sections.log.options(),

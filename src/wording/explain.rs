@@ -139,6 +139,7 @@ fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
         | Because::InFlight
         | Because::Probe
         | Because::Store
+        | Because::Fleet
         | Because::Stopping => return None,
     };
     Some(departure.addressed(&sooner))

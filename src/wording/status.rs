@@ -184,8 +184,12 @@ pub(crate) fn spent(budget: &Budget) -> String {
             count(budget.spent.into(), "recipient")
         );
     }
+    let others = match budget.spent_by_other_hosts {
+        None => String::new(),
+        Some(others) => format!(", {others} of them by other hosts"),
+    };
     format!(
-        "{} of {limit} recipients spent in the last 24 hours ({day} a day, {reserve} left for you{notices}{urgent})",
+        "{} of {limit} recipients spent in the last 24 hours{others} ({day} a day, {reserve} left for you{notices}{urgent})",
         budget.spent
     )
 }

@@ -97,6 +97,7 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
             None => format!("waits for the account{name}{until}"),
         },
         Because::Store => "waits for the queue, which has failed".to_owned(),
+        Because::Fleet => "waits for the fleet's database".to_owned(),
         Because::Stopping => "waits for the next start".to_owned(),
         Because::Folded => "folded: a summary tells of it".to_owned(),
         Because::Held => {

@@ -12,6 +12,7 @@ pub(crate) mod lookalike_clock;
 pub(crate) mod loop_disk;
 pub(crate) mod outage;
 pub(crate) mod playground;
+pub(crate) mod postgres;
 pub(crate) mod submitter;
 pub(crate) mod syncs;
 pub(crate) mod terminal;

@@ -73,6 +73,8 @@ pub(super) const BANS: &[Ban] = &[
             "src/delivery/bearer.rs",
             // Those of our clients, to be hashed.
             "src/listener/users.rs",
+            // To the fleet's database.
+            "src/fleet/link.rs",
             // To the token endpoint, as a request or as a signature.
             "src/delivery/oauth/exchange.rs",
             "src/delivery/oauth/service_account.rs",

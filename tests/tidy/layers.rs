@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("quantities", 1),
     ("findings", 1),
     ("aliases_file", 2),
+    ("fleet", 2),
     ("passwd", 2),
     ("queue", 2),
     ("rules", 2),

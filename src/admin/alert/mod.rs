@@ -157,6 +157,7 @@ async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
             set_aside: state.set_aside,
             waiting: state.waiting,
         }),
+        away: stand::away(sources),
         mishaps: sources.mishaps.so_far(),
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     addressed::{MAIN, addressed},
     budget::Limit,
     clock::Timestamp,
+    fleet::{Away, REMEDY},
     tasks::Mishap,
 };
 
@@ -22,6 +23,8 @@ use crate::{
 const CALM: Duration = Duration::from_secs(10 * 60);
 /// How long the upstream may be out of reach before that is an alert; shorter troubles mend themselves.
 const BACKING_OFF_MAX: Duration = Duration::from_secs(30 * 60);
+/// How long the fleet's database may be out of reach before that is an alert.
+const AWAY_MAX: Duration = Duration::from_secs(2 * 60);
 /// How long files of the drop directory may wait before that is an alert.
 pub(crate) const STUCK: Duration = Duration::from_secs(30 * 60);
 /// How long an origin must stay below its limit before it is told of anew.
@@ -58,6 +61,8 @@ pub(crate) enum Kind {
     Dropped,
     /// A task of the relay has failed and was started again.
     Task,
+    /// The database that several hosts share cannot be asked.
+    Fleet,
     /// A check of `pillarbox doctor`, which the relay runs once a day, fails.
     Check,
     /// Nothing: somebody wants to see whether alerts arrive.
@@ -67,9 +72,10 @@ pub(crate) enum Kind {
 impl Kind {
     /// What is looked for each time, in the order in which it is told, the gravest first: there may be no room for all in
     /// one hour.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Store,
         Self::Account,
+        Self::Fleet,
         Self::Task,
         Self::OldestMessage,
         Self::Held,
@@ -92,6 +98,7 @@ impl Kind {
         ("held", Self::Held),
         ("dropped", Self::Dropped),
         ("task", Self::Task),
+        ("fleet", Self::Fleet),
         ("check", Self::Check),
     ];
 
@@ -128,6 +135,8 @@ pub(crate) struct Facts {
     pub(crate) held: u64,
     /// What lies in the drop directory.
     pub(crate) dropped: Option<Dropped>,
+    /// Why the fleet's database cannot be asked, and since when.
+    pub(crate) away: Option<Away>,
     /// Tasks of the relay that have failed since the start.
     pub(crate) mishaps: Mishap,
 }
@@ -351,6 +360,7 @@ impl Watch {
             | Kind::BudgetLow
             | Kind::BudgetNearlySpent
             | Kind::Held
+            | Kind::Fleet
             | Kind::Check
             | Kind::Test => {}
         }
@@ -455,6 +465,13 @@ impl Watch {
             Kind::Held => self.held(facts),
             Kind::Dropped => self.dropped(now, facts.dropped.as_ref()?),
             Kind::Task => self.task(facts),
+            Kind::Fleet => {
+                let Away { since, reason } = facts.away.as_ref()?;
+                (*since <= now.before(AWAY_MAX)).then_some(())?;
+                let subject =
+                    format!("the fleet's database cannot be asked, and nothing is sent: {reason}");
+                condition("", subject, REMEDY)
+            }
             // Of these others tell.
             Kind::Check | Kind::Test => None,
         }
@@ -550,6 +567,7 @@ impl Watch {
                 (Kind::OldestMessage, _) => "no mail is waiting for long any more",
                 (Kind::Store, "failure") => "the queue answers again",
                 (Kind::Store, "full") => "the queue takes mail again",
+                (Kind::Fleet, _) => "the fleet's database answers again",
                 (Kind::Held, _) => "no mail is held any more",
                 (Kind::Dropped, "stuck") => "the files of the drop directory are taken again",
                 // What happens at a moment does not last, and so is never over.

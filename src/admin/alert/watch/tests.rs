@@ -280,3 +280,16 @@ fn a_condition_that_changes_all_the_time_is_told_a_limited_number_of_times_in_an
         .sum::<usize>();
     assert_eq!(number, ALERTS_PER_HOUR_MAX);
 }
+
+#[test]
+fn a_fleets_database_that_is_away_for_long_is_told_of_once_and_again_when_it_is_back() {
+    let mut watch = watch();
+    let away = Away { since: Timestamp(0), reason: "the database gave no answer".into() };
+    let facts = Facts { away: Some(away), ..Facts::default() };
+    assert_eq!(told(&mut watch, 1, &facts), []);
+    assert_eq!(told(&mut watch, 2, &facts), [(Kind::Fleet, State::Begins)]);
+    assert_eq!(told(&mut watch, 30, &facts), []);
+    let back = Facts::default();
+    assert_eq!(told(&mut watch, 31, &back), []);
+    assert_eq!(told(&mut watch, 42, &back), [(Kind::Fleet, State::Over)]);
+}

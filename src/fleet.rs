@@ -1,0 +1,107 @@
+//! The fleet: several hosts that share each account's day through one PostgreSQL database.
+//!
+//! Rule: a host asks before it claims, reserves before it sends, and settles afterwards; while it cannot ask, it sends
+//! nothing. Time is the database's. Must not know the queue, nor what an upstream says.
+
+mod books;
+#[cfg(feature = "fleet")]
+mod link;
+mod options;
+#[cfg(feature = "fleet")]
+mod postgres;
+mod reach;
+#[cfg(feature = "fleet")]
+mod schema;
+mod share;
+#[cfg(feature = "fleet")]
+mod tls;
+#[cfg(test)]
+mod twin;
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::debug;
+
+use self::{books::Books, reach::Reach};
+pub(crate) use self::{
+    options::{Database, Options, Password, Place, TlsFiles},
+    reach::{Away, REMEDY},
+    share::{Elsewhere, Share, Status},
+};
+use crate::clock::Clock;
+
+/// How often a host that has nothing to send looks whether the database is there, and brings what it could not settle.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// The last part of it is left to chance, so that the hosts of a fleet do not come together.
+const JITTER_MS: u64 = 10_000;
+/// Between two looks for reservations that are over: any host may remove them, of all.
+const LOOKS_BETWEEN_SWEEPS: u32 = 120;
+
+/// Whether this program was built with what a fleet needs.
+pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "fleet");
+
+/// This host's part of a fleet.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    books: Arc<dyn Books>,
+    host: String,
+    reach: Arc<Reach>,
+    clock: Arc<dyn Clock>,
+    shares: Vec<Arc<Share>>,
+}
+
+impl Fleet {
+    /// Nothing is asked of the database before somebody has to know something.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn new(options: &Options, clock: &Arc<dyn Clock>) -> Option<Self> {
+        let books = Arc::new(postgres::Postgres::new(options.database.clone()));
+        Some(Self::over(books, options.host.clone(), clock))
+    }
+
+    /// Settings refuse a [fleet] where it is not built in.
+    #[cfg(not(feature = "fleet"))]
+    pub(crate) fn new(_: &Options, _: &Arc<dyn Clock>) -> Option<Self> {
+        None
+    }
+
+    #[cfg(any(feature = "fleet", test))]
+    fn over(books: Arc<dyn Books>, host: String, clock: &Arc<dyn Clock>) -> Self {
+        let reach = Arc::new(Reach::default());
+        Self { books, host, reach, clock: Arc::clone(clock), shares: Vec::new() }
+    }
+
+    /// This host's share of the account that all hosts know by this name.
+    pub(crate) fn share(&mut self, account: String) -> Arc<Share> {
+        let share = Arc::new(Share::new(
+            (Arc::clone(&self.books), Arc::clone(&self.reach)),
+            (account, self.host.clone()),
+            Arc::clone(&self.clock),
+        ));
+        self.shares.push(Arc::clone(&share));
+        share
+    }
+
+    /// Looks after what is not settled, after the rows that are over, and after the database being there at all. It never
+    /// ends.
+    pub(crate) async fn look_after(self: Arc<Self>) {
+        let mut looks: u32 = fastrand::u32(..LOOKS_BETWEEN_SWEEPS);
+        loop {
+            for share in &self.shares {
+                share.look_after().await;
+            }
+            looks += 1;
+            if looks >= LOOKS_BETWEEN_SWEEPS {
+                looks = 0;
+                // The next host, or the next time, does it as well.
+                if let Err(trouble) = self.books.sweep().await {
+                    debug!(%trouble, "reservations that are over were not removed");
+                }
+            }
+            let jitter = Duration::from_millis(fastrand::u64(..JITTER_MS));
+            self.clock.sleep(LOOK_EVERY.saturating_sub(jitter)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

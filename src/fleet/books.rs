@@ -1,0 +1,95 @@
+//! The books that all hosts of a fleet share: what may be done with them, and the pure decision of a claim.
+//!
+//! Rule: whoever keeps them takes one claim for an account at a time and stamps it by a clock of his own, which never goes
+//! back. What is not settled in its lease counts until a whole window after the lease. Must not know where they are kept.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::budget::Limit;
+
+/// Why the books could not be asked, in words with what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub(crate) struct Trouble(pub(super) String);
+
+/// A claim on an account's day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// By which it is known where no answer has come: a number that nobody else has.
+    pub(super) token: i64,
+    /// How many recipients are wanted.
+    pub(super) recipients: u32,
+    /// Recipients of a day before which mail of its lane may still leave.
+    pub(super) limit: Limit,
+    /// How long it may stay without a settlement.
+    pub(super) lease: Duration,
+}
+
+/// A reservation of this host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) token: i64,
+    /// The number that the books have given it, one for each claim of the account; `None` where their answer has not come.
+    pub(super) fence: Option<i64>,
+}
+
+/// A token is no secret, but says nothing to anybody.
+impl fmt::Debug for Ticket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Ticket({:?})", self.fence)
+    }
+}
+
+/// The answer to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Granted {
+    pub(super) fence: i64,
+    /// At least one, and at most what was asked for.
+    pub(super) recipients: u32,
+}
+
+/// What the last 24 hours have taken of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spent {
+    /// Recipients, by all hosts.
+    pub(super) recipients: u64,
+    /// Recipients, by the host that asks.
+    pub(super) by_host: u64,
+    /// How long until one more may be spent of the limit that was asked for; `None` while there is room, and where there
+    /// never is.
+    pub(super) frees_in: Option<Duration>,
+}
+
+/// Books that several hosts share. Accounts are known by the name that all give them.
+#[async_trait]
+pub(super) trait Books: fmt::Debug + Send + Sync {
+    /// What was spent of an account.
+    async fn spent(&self, account: &str, host: &str, limit: Limit) -> Result<Spent, Trouble>;
+
+    /// Reserves as much as is wanted and as there is room for; `None` when there is none.
+    async fn reserve(
+        &self,
+        account: &str,
+        host: &str,
+        ask: &Ask,
+    ) -> Result<Option<Granted>, Trouble>;
+
+    /// Ends a reservation within its lease: so many of its recipients were spent, just now. Returns whether it was there to
+    /// be ended; what is over, or another's, stays as it is.
+    async fn settle(&self, account: &str, ticket: Ticket, spent: u32) -> Result<bool, Trouble>;
+
+    /// Sees to it that at least so many recipients of the account are known as this host's: what it has spent alone.
+    async fn bring_in(&self, account: &str, host: &str, spent: u32) -> Result<(), Trouble>;
+
+    /// Removes what has long been over.
+    async fn sweep(&self) -> Result<(), Trouble>;
+}
+
+/// How many of the wanted recipients may be reserved after so many were spent; the one decision of a claim.
+#[cfg(any(feature = "fleet", test))]
+pub(super) fn granted(ask: &Ask, spent: u64) -> u32 {
+    ask.limit.room_after(spent).min(ask.recipients)
+}

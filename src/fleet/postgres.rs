@@ -1,0 +1,260 @@
+//! The books in PostgreSQL: each claim is one transaction under the lock of its account's row.
+//!
+//! Rule: nothing outlives a transaction (no prepared statement, no setting, no lock), so it works behind PgBouncer in its
+//! transaction mode; nothing listens. Time is the database's, and never goes back. Must not know who claims.
+
+use std::{cmp::Ordering, time::Duration};
+
+use async_trait::async_trait;
+use tokio_postgres::{Client, types::Type};
+
+use super::{
+    books::{Ask, Books, Granted, Spent, Ticket, Trouble, granted},
+    link::{Held, Link, said},
+    options::Database,
+    schema,
+};
+use crate::budget::{Limit, WINDOW};
+
+/// A transaction of ours. What it waits for ends on the server as well: a host that is gone in the middle must not keep the
+/// account's row from the others. A claim that was answered is on the server's disk whatever its default says.
+const BEGIN: &str = "
+    BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL statement_timeout = '8s';
+    SET LOCAL lock_timeout = '8s';
+    SET LOCAL idle_in_transaction_session_timeout = '4s';
+    SET LOCAL synchronous_commit = on";
+
+/// The account's row, which is locked until the transaction ends. Whoever waits for it sees in his next statement what the one
+/// before him has written; in the same statement he would not.
+const LOCK: &str = "
+    SELECT (SELECT max(number) FROM pillarbox.version)
+    FROM pillarbox.account WHERE name = $1 FOR NO KEY UPDATE";
+
+const INTRODUCE: &str = "INSERT INTO pillarbox.account (name) VALUES ($1) ON CONFLICT DO NOTHING";
+
+/// What counts now: of all hosts, and of one.
+const SPENT: &str = "
+    SELECT coalesce(sum(recipients), 0)::bigint,
+           coalesce(sum(recipients) FILTER (WHERE host = $2), 0)::bigint
+    FROM pillarbox.reservation
+    WHERE account = $1 AND counts_until >
+        (SELECT greatest(latest, clock_timestamp()) FROM pillarbox.account WHERE name = $1)";
+
+/// How long until less than the limit counts, in milliseconds.
+const FREES_IN: &str = "
+    WITH moment AS (
+        SELECT greatest(latest, clock_timestamp()) AS now FROM pillarbox.account WHERE name = $1
+    ), live AS (
+        SELECT counts_until,
+               sum(recipients) OVER () - sum(recipients) OVER (ORDER BY counts_until, fence) AS stays
+        FROM pillarbox.reservation, moment WHERE account = $1 AND counts_until > now
+    )
+    SELECT ceil(extract(epoch FROM min(counts_until) - (SELECT now FROM moment)) * 1000)::bigint
+    FROM live WHERE stays < $2";
+
+/// The claim's own row, stamped by a clock that the account's row keeps from going back.
+const RESERVE: &str = "
+    WITH moment AS (
+        UPDATE pillarbox.account SET fence = fence + 1, latest = greatest(latest, clock_timestamp())
+        WHERE name = $1 RETURNING fence, latest
+    )
+    INSERT INTO pillarbox.reservation
+        (account, fence, host, token, recipients, settled, lease_until, counts_until)
+    SELECT $1, fence, $2, $3, $4, $5, latest + $6 * interval '1 millisecond',
+           latest + ($6 + $7) * interval '1 millisecond'
+    FROM moment RETURNING fence";
+
+/// What was spent counts for a window from now on: the upstream counts when it accepts.
+const SETTLE: &str = "
+    UPDATE pillarbox.reservation r
+    SET settled = true, recipients = least(r.recipients, $4),
+        counts_until = greatest(a.latest, clock_timestamp()) + $5 * interval '1 millisecond'
+    FROM pillarbox.account a
+    WHERE a.name = r.account AND r.account = $1 AND r.token = $2 AND ($3::bigint IS NULL OR r.fence = $3)
+        AND NOT r.settled AND r.lease_until > greatest(a.latest, clock_timestamp())";
+
+const GIVE_BACK: &str = "
+    DELETE FROM pillarbox.reservation r USING pillarbox.account a
+    WHERE a.name = r.account AND r.account = $1 AND r.token = $2 AND ($3::bigint IS NULL OR r.fence = $3)
+        AND NOT r.settled AND r.lease_until > greatest(a.latest, clock_timestamp())";
+
+/// An hour late, so that a clock that was wrong for a moment removes nothing.
+const SWEEP: &str = "
+    DELETE FROM pillarbox.reservation WHERE counts_until < clock_timestamp() - interval '1 hour'";
+
+/// Books in a database of PostgreSQL.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    link: Link,
+}
+
+impl Postgres {
+    pub(super) fn new(database: Database) -> Self {
+        Self { link: Link::new(database) }
+    }
+}
+
+#[async_trait]
+impl Books for Postgres {
+    async fn spent(&self, account: &str, host: &str, limit: Limit) -> Result<Spent, Trouble> {
+        Link::in_time(async {
+            let held = self.link.hold().await?;
+            let client = held.client();
+            let (recipients, by_host) = sum(client, account, host).await?;
+            let frees_in = match limit.recipients() {
+                Some(limit) if limit > 0 && u64::from(limit) <= recipients => {
+                    frees_in(client, account, limit).await?
+                }
+                _ => None,
+            };
+            held.done();
+            Ok(Spent { recipients, by_host, frees_in })
+        })
+        .await
+    }
+
+    async fn reserve(
+        &self,
+        account: &str,
+        host: &str,
+        ask: &Ask,
+    ) -> Result<Option<Granted>, Trouble> {
+        Link::in_time(async {
+            let held = self.begin(account).await?;
+            let (spent, _) = sum(held.client(), account, host).await?;
+            let recipients = granted(ask, spent);
+            if recipients == 0 {
+                end(held, "ROLLBACK").await?;
+                return Ok(None);
+            }
+            let row = (ask.token, recipients, false, ask.lease);
+            let fence = insert(held.client(), (account, host), row).await?;
+            end(held, "COMMIT").await?;
+            Ok(Some(Granted { fence, recipients }))
+        })
+        .await
+    }
+
+    async fn settle(&self, account: &str, ticket: Ticket, spent: u32) -> Result<bool, Trouble> {
+        Link::in_time(async {
+            let held = self.link.hold().await?;
+            let (account, token, fence) = (
+                (&account as _, Type::TEXT),
+                (&ticket.token as _, Type::INT8),
+                (&ticket.fence as _, Type::INT8),
+            );
+            let (spent_of, window) = (integer(spent), millis(WINDOW));
+            let client = held.client();
+            let changed = if spent == 0 {
+                client.execute_typed(GIVE_BACK, &[account, token, fence]).await
+            } else {
+                let spent = (&spent_of as _, Type::INT4);
+                let window = (&window as _, Type::FLOAT8);
+                client.execute_typed(SETTLE, &[account, token, fence, spent, window]).await
+            };
+            let changed = changed.map_err(said)?;
+            held.done();
+            Ok(changed > 0)
+        })
+        .await
+    }
+
+    async fn bring_in(&self, account: &str, host: &str, spent: u32) -> Result<(), Trouble> {
+        Link::in_time(async {
+            let held = self.begin(account).await?;
+            let (_, known) = sum(held.client(), account, host).await?;
+            let unknown = u64::from(spent).saturating_sub(known);
+            if let Some(unknown) = u32::try_from(unknown).ok().filter(|unknown| *unknown > 0) {
+                let row = (fastrand::i64(1..), unknown, true, Duration::ZERO);
+                insert(held.client(), (account, host), row).await?;
+            }
+            end(held, "COMMIT").await
+        })
+        .await
+    }
+
+    async fn sweep(&self) -> Result<(), Trouble> {
+        Link::in_time(async {
+            let held = self.link.hold().await?;
+            held.client().execute_typed(SWEEP, &[]).await.map_err(said)?;
+            held.done();
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Postgres {
+    /// Begins a transaction that has the account's row for itself.
+    async fn begin(&self, account: &str) -> Result<Held<'_>, Trouble> {
+        let held = self.link.hold().await?;
+        let client = held.client();
+        client.batch_execute(BEGIN).await.map_err(said)?;
+        let name = || [(&account as _, Type::TEXT)];
+        let row = match client.query_typed_opt(LOCK, &name()).await.map_err(said)? {
+            Some(row) => row,
+            None => {
+                client.execute_typed(INTRODUCE, &name()).await.map_err(said)?;
+                client.query_typed_one(LOCK, &name()).await.map_err(said)?
+            }
+        };
+        // Another host may have been upgraded while this connection was open.
+        let version = row.try_get::<_, Option<i32>>(0).map_err(said)?.unwrap_or(0);
+        match version.cmp(&schema::version()) {
+            Ordering::Equal => Ok(held),
+            Ordering::Greater => Err(schema::newer(version)),
+            // They are looked at when the next connection is opened.
+            Ordering::Less => Err(Trouble("the fleet's tables have been replaced".into())),
+        }
+    }
+}
+
+async fn end(held: Held<'_>, how: &str) -> Result<(), Trouble> {
+    held.client().batch_execute(how).await.map_err(said)?;
+    held.done();
+    Ok(())
+}
+
+async fn sum(client: &Client, account: &str, host: &str) -> Result<(u64, u64), Trouble> {
+    let of = [(&account as _, Type::TEXT), (&host as _, Type::TEXT)];
+    let row = client.query_typed_one(SPENT, &of).await.map_err(said)?;
+    let number = |at| row.try_get::<_, i64>(at).map_err(said);
+    Ok((number(0)?.unsigned_abs(), number(1)?.unsigned_abs()))
+}
+
+async fn frees_in(client: &Client, account: &str, limit: u32) -> Result<Option<Duration>, Trouble> {
+    let limit = i64::from(limit);
+    let of = [(&account as _, Type::TEXT), (&limit as _, Type::INT8)];
+    let row = client.query_typed_one(FREES_IN, &of).await.map_err(said)?;
+    let wait = row.try_get::<_, Option<i64>>(0).map_err(said)?;
+    Ok(wait.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or(0))))
+}
+
+async fn insert(
+    client: &Client,
+    (account, host): (&str, &str),
+    (token, recipients, settled, lease): (i64, u32, bool, Duration),
+) -> Result<i64, Trouble> {
+    let (recipients, lease, window) = (integer(recipients), millis(lease), millis(WINDOW));
+    let values = [
+        (&account as _, Type::TEXT),
+        (&host as _, Type::TEXT),
+        (&token as _, Type::INT8),
+        (&recipients as _, Type::INT4),
+        (&settled as _, Type::BOOL),
+        (&lease as _, Type::FLOAT8),
+        (&window as _, Type::FLOAT8),
+    ];
+    let row = client.query_typed_one(RESERVE, &values).await.map_err(said)?;
+    row.try_get(0).map_err(said)
+}
+
+/// A transaction has a hundred recipients or so.
+fn integer(recipients: u32) -> i32 {
+    i32::try_from(recipients).unwrap_or(i32::MAX)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

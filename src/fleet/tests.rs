@@ -1,0 +1,10 @@
+//! The fleet's contract: of the books in PostgreSQL, of the way to them, of a host's share, and of the protocol as a whole.
+
+mod model;
+#[cfg(feature = "fleet")]
+mod scene;
+mod share;
+#[cfg(feature = "fleet")]
+mod store;
+#[cfg(feature = "fleet")]
+mod way;

@@ -1,0 +1,95 @@
+//! A database of its own for a test, and what is asked of the books in it.
+
+#[path = "../../../tests/support/postgres.rs"]
+mod postgres;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+pub(super) use self::postgres::{PASSWORD, Postgres as Server};
+use crate::{
+    budget::Limit,
+    fleet::{
+        books::{Ask, Books, Granted, Ticket},
+        options::{Database, Password, Place},
+        postgres::Postgres,
+    },
+    secret::Secret,
+};
+
+pub(super) const ACCOUNT: &str = "you@gmail.com";
+pub(super) const LEASE: Duration = Duration::from_secs(3_600);
+
+#[derive(Debug)]
+pub(super) struct Known(pub(super) &'static str);
+
+#[async_trait]
+impl Password for Known {
+    async fn read(&self) -> Result<Secret, String> {
+        Ok(Secret::new(self.0.to_owned()))
+    }
+}
+
+/// A database of its own on the shared server.
+pub(super) struct Scene {
+    pub(super) server: Arc<Server>,
+    pub(super) database: String,
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        let server = Server::shared();
+        let database = server.database();
+        Self { server, database }
+    }
+
+    pub(super) fn options(&self) -> Database {
+        Database {
+            place: Place::Host("127.0.0.1".into()),
+            port: self.server.port,
+            name: self.database.clone(),
+            user: "postgres".into(),
+            password: Some(Arc::new(Known(PASSWORD))),
+            tls: None,
+        }
+    }
+
+    pub(super) fn books(&self) -> Postgres {
+        Postgres::new(self.options())
+    }
+
+    pub(super) fn sql(&self, statement: &str) -> String {
+        self.server.sql(&self.database, statement)
+    }
+
+    /// As if so much time had passed since everything that was done so far.
+    pub(super) fn pass(&self, time: Duration) {
+        let seconds = time.as_secs();
+        self.sql(&format!(
+            "UPDATE pillarbox.account SET latest = latest - interval '{seconds} s';
+             UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{seconds} s',
+                 counts_until = counts_until - interval '{seconds} s'"
+        ));
+    }
+}
+
+pub(super) fn ask(recipients: u32, limit: u32) -> Ask {
+    static TOKENS: AtomicI64 = AtomicI64::new(1);
+    let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+    Ask { token, recipients, limit: Limit::of(limit), lease: LEASE }
+}
+
+pub(super) fn ticket(ask: &Ask, granted: Granted) -> Ticket {
+    Ticket { token: ask.token, fence: Some(granted.fence) }
+}
+
+pub(super) async fn spent(books: &dyn Books) -> u64 {
+    books.spent(ACCOUNT, "a", Limit::NONE).await.unwrap().recipients
+}

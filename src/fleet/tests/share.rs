@@ -1,0 +1,127 @@
+//! One host's share over books in memory: what it asks, what it keeps, and when it must not send.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use crate::{
+    budget::{Limit, WINDOW},
+    clock::{Clock, ManualClock, Timestamp},
+    fleet::{Fleet, Share, books::Books as _, twin::Twin},
+};
+
+const TRANSFER: Duration = Duration::from_secs(1_800);
+const LIMIT: Limit = Limit::of(10);
+
+struct Scene {
+    clock: ManualClock,
+    twin: Arc<Twin>,
+    fleet: Fleet,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let twin = Arc::new(Twin::new(&clock));
+        let of_all: Arc<dyn Clock> = Arc::new(clock.clone());
+        let fleet = Fleet::over(Arc::clone(&twin) as _, "one".into(), &of_all);
+        Self { clock, twin, fleet }
+    }
+
+    fn share(&mut self) -> Arc<Share> {
+        self.fleet.share("you@gmail.com".into())
+    }
+
+    async fn spent(&self) -> u64 {
+        self.twin.spent("", "one", Limit::NONE).await.unwrap().recipients
+    }
+
+    fn away(&self, is_away: bool) {
+        self.twin.is_away.store(is_away, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn what_a_host_had_spent_alone_counts_for_all_from_its_first_question_on_and_once() {
+    let mut scene = Scene::new();
+    let share = scene.share();
+    for _ in 0..2 {
+        assert_eq!(share.elsewhere(4, LIMIT).await.unwrap().spent, 0);
+        assert_eq!(scene.spent().await, 4);
+    }
+    assert_eq!(scene.share().elsewhere(4, LIMIT).await.unwrap().spent, 0, "after a restart");
+    assert_eq!(scene.spent().await, 4);
+}
+
+#[tokio::test]
+async fn what_is_refused_comes_back_and_what_is_relayed_counts_for_a_day() {
+    let mut scene = Scene::new();
+    let share = scene.share();
+    assert_eq!(share.reserve(1, 7, LIMIT, TRANSFER).await, Ok(7));
+    assert_eq!(share.reserve(2, 7, LIMIT, TRANSFER).await, Ok(3), "as many as there is room for");
+    assert_eq!(share.reserve(3, 1, LIMIT, TRANSFER).await, Ok(0));
+    share.settle(1, 2).await;
+    share.settle(2, 0).await;
+    share.settle(3, 1).await;
+    assert_eq!(scene.spent().await, 2);
+    let full = share.elsewhere(0, Limit::of(2)).await.unwrap();
+    assert_eq!((full.spent, full.frees_at), (2, Some(scene.clock.wall().after(WINDOW))));
+    scene.clock.advance(WINDOW);
+    assert_eq!(scene.spent().await, 0);
+}
+
+#[tokio::test]
+async fn a_settlement_that_the_books_do_not_hear_is_brought_when_they_are_back() {
+    let mut scene = Scene::new();
+    let share = scene.share();
+    assert_eq!(share.reserve(1, 7, LIMIT, TRANSFER).await, Ok(7));
+    scene.away(true);
+    share.settle(1, 3).await;
+    assert!(share.elsewhere(0, LIMIT).await.is_err());
+    assert!(share.reserve(2, 1, LIMIT, TRANSFER).await.is_err());
+    let away = share.status().away.expect("it is away");
+    assert_eq!(away.reason, "the database is away");
+    scene.away(false);
+    share.look_after().await;
+    assert_eq!((scene.spent().await, share.status().away), (3, None));
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_given_back() {
+    let mut scene = Scene::new();
+    let share = scene.share();
+    scene.twin.loses_an_answer.store(true, Ordering::Relaxed);
+    assert!(share.reserve(1, 7, LIMIT, TRANSFER).await.is_err());
+    assert_eq!(scene.spent().await, 7);
+    assert!(!share.may_send(1));
+    assert_eq!(share.elsewhere(0, LIMIT).await.unwrap().spent, 0);
+}
+
+#[tokio::test]
+async fn a_host_that_comes_back_after_its_lease_sends_nothing_and_gives_nothing_back() {
+    let mut scene = Scene::new();
+    let share = scene.share();
+    assert_eq!(share.reserve(1, 7, LIMIT, TRANSFER).await, Ok(7));
+    assert!(share.may_send(1) && !share.may_send(2));
+    scene.clock.advance(TRANSFER + Duration::from_millis(1));
+    assert!(!share.may_send(1), "its answer could come after the lease");
+    scene.clock.advance(TRANSFER);
+    share.settle(1, 0).await;
+    assert_eq!(scene.spent().await, 7, "uncertain, and spent");
+    scene.clock.advance(WINDOW);
+    assert_eq!(scene.spent().await, 0);
+}
+
+#[tokio::test]
+async fn a_step_of_a_hosts_own_clock_frees_nothing_and_prolongs_nothing() {
+    let mut scene = Scene::new();
+    let share = scene.share();
+    assert_eq!(share.reserve(1, 10, LIMIT, TRANSFER).await, Ok(10));
+    for wall in [scene.clock.wall().after(2 * WINDOW), scene.clock.wall().before(2 * WINDOW)] {
+        scene.clock.set_wall(wall);
+        assert_eq!(share.elsewhere(0, LIMIT).await.unwrap().spent, 10);
+        assert!(share.may_send(1));
+        assert_eq!(share.reserve(2, 1, LIMIT, TRANSFER).await, Ok(0));
+    }
+}

@@ -1,0 +1,242 @@
+//! The books in a real PostgreSQL: what they promise, whoever asks at once.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::scene::{ACCOUNT, Known, LEASE, Scene, Server, ask, spent, ticket};
+use crate::{
+    budget::{Limit, WINDOW},
+    clock::{ManualClock, Timestamp},
+    fleet::{
+        books::{Books as _, Spent, Ticket},
+        options::{Database, Password},
+        postgres::Postgres,
+        twin::Twin,
+    },
+};
+
+#[tokio::test]
+async fn many_hosts_at_once_never_reserve_more_than_the_limit_and_all_of_it() {
+    let scene = Scene::new();
+    let mut hosts = JoinSet::new();
+    for host in 0..12 {
+        let books = scene.books();
+        hosts.spawn(async move {
+            let mut reserved = 0;
+            let mut fences = Vec::new();
+            while let Some(granted) =
+                books.reserve(ACCOUNT, &format!("host {host}"), &ask(7, 250)).await.unwrap()
+            {
+                reserved += granted.recipients;
+                fences.push(granted.fence);
+            }
+            (reserved, fences)
+        });
+    }
+    let all = hosts.join_all().await;
+    assert_eq!(all.iter().map(|(reserved, _)| reserved).sum::<u32>(), 250);
+    let fences: Vec<_> = all.into_iter().flat_map(|(_, fences)| fences).collect();
+    let different: BTreeSet<_> = fences.iter().collect();
+    assert_eq!(different.len(), fences.len(), "one number for each claim");
+    assert_eq!(spent(&scene.books()).await, 250);
+}
+
+#[tokio::test]
+async fn the_reserve_of_a_lane_is_kept_and_what_is_spent_frees_after_a_window() {
+    let scene = Scene::new();
+    let books = scene.books();
+    let first = ask(5, 10);
+    let granted = books.reserve(ACCOUNT, "a", &first).await.unwrap().unwrap();
+    assert_eq!(granted.recipients, 5);
+    assert_eq!(books.reserve(ACCOUNT, "b", &ask(2, 5)).await.unwrap(), None, "ordinary mail");
+    assert!(books.reserve(ACCOUNT, "b", &ask(2, 10)).await.unwrap().is_some(), "urgent mail");
+    assert_eq!(books.reserve("another", "b", &ask(9, 10)).await.unwrap().unwrap().recipients, 9);
+    assert!(books.settle(ACCOUNT, ticket(&first, granted), 4).await.unwrap());
+    scene.pass(Duration::from_secs(600));
+    let spent = books.spent(ACCOUNT, "a", Limit::of(5)).await.unwrap();
+    assert_eq!((spent.recipients, spent.by_host), (6, 4));
+    let left = WINDOW - spent.frees_in.expect("some time");
+    assert!((595..700).contains(&left.as_secs()), "{left:?}");
+    assert_eq!(books.spent(ACCOUNT, "a", Limit::of(7)).await.unwrap().frees_in, None);
+    assert_eq!(books.spent(ACCOUNT, "a", Limit::of(0)).await.unwrap().frees_in, None);
+    scene.pass(WINDOW - Duration::from_secs(600));
+    assert_eq!(books.spent(ACCOUNT, "a", Limit::of(5)).await.unwrap().recipients, 2);
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_unsettled_stays_spent_and_whoever_comes_late_changes_nothing() {
+    let scene = Scene::new();
+    let books = scene.books();
+    let late = ask(5, 10);
+    let granted = books.reserve(ACCOUNT, "a", &late).await.unwrap().unwrap();
+    scene.pass(LEASE);
+    for spent in [0, 3] {
+        assert!(!books.settle(ACCOUNT, ticket(&late, granted), spent).await.unwrap());
+    }
+    assert_eq!(spent(&books).await, 5);
+    scene.pass(WINDOW - Duration::from_secs(60));
+    assert_eq!(spent(&books).await, 5, "a window from the end of the lease");
+    scene.pass(Duration::from_secs(61));
+    assert_eq!(spent(&books).await, 0);
+    books.sweep().await.unwrap();
+    assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.reservation"), "1", "an hour longer");
+    scene.pass(Duration::from_secs(3_700));
+    books.sweep().await.unwrap();
+    assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.reservation"), "0");
+}
+
+#[tokio::test]
+async fn a_reservation_is_settled_by_its_own_fence_once_and_never_grows() {
+    let scene = Scene::new();
+    let books = scene.books();
+    let own = ask(5, 10);
+    let granted = books.reserve(ACCOUNT, "a", &own).await.unwrap().unwrap();
+    let fence = Some(granted.fence + 1);
+    assert!(!books.settle(ACCOUNT, Ticket { token: own.token, fence }, 0).await.unwrap());
+    let token = own.token + 1_000_000;
+    let another = Ticket { token, fence: Some(granted.fence) };
+    assert!(!books.settle(ACCOUNT, another, 0).await.unwrap());
+    assert!(!books.settle("another", ticket(&own, granted), 0).await.unwrap());
+    assert!(books.settle(ACCOUNT, ticket(&own, granted), 9).await.unwrap());
+    assert!(!books.settle(ACCOUNT, ticket(&own, granted), 0).await.unwrap(), "settled once");
+    assert_eq!(spent(&books).await, 5);
+    let lost = ask(3, 10);
+    books.reserve(ACCOUNT, "a", &lost).await.unwrap();
+    let unanswered = Ticket { token: lost.token, fence: None };
+    assert!(books.settle(ACCOUNT, unanswered, 0).await.unwrap());
+    assert_eq!(spent(&books).await, 5);
+}
+
+#[tokio::test]
+async fn time_never_goes_back_with_the_clock_of_the_database() {
+    let scene = Scene::new();
+    let books = scene.books();
+    books.reserve(ACCOUNT, "a", &ask(1, 10)).await.unwrap();
+    // The clock was five hours ahead when that was done, and is set right.
+    scene.sql(
+        "UPDATE pillarbox.account SET latest = latest + interval '5 h';
+         UPDATE pillarbox.reservation SET counts_until = counts_until + interval '5 h'",
+    );
+    books.reserve(ACCOUNT, "a", &ask(2, 10)).await.unwrap();
+    let left = scene.sql(
+        "SELECT min(floor(extract(epoch FROM counts_until - clock_timestamp()) / 3600)) FROM pillarbox.reservation",
+    );
+    assert_eq!(left, "29", "five hours and a lease more than a day");
+}
+
+/// The same questions to both kinds of books have the same answers.
+#[tokio::test]
+async fn the_books_of_the_model_and_those_in_the_database_answer_alike() {
+    let scene = Scene::new();
+    let books = scene.books();
+    let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+    let twin = Twin::new(&clock);
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut tickets = Vec::new();
+    for _ in 0..150 {
+        let host = ["a", "b", "c"][random.usize(..3)];
+        match random.u32(..10) {
+            0..5 => {
+                let asked = ask(random.u32(1..9), 30);
+                let both = (
+                    books.reserve(ACCOUNT, host, &asked).await.unwrap(),
+                    twin.reserve(ACCOUNT, host, &asked).await.unwrap(),
+                );
+                assert_eq!(both.0, both.1);
+                tickets.extend(both.0.map(|granted| ticket(&asked, granted)));
+            }
+            5..8 if !tickets.is_empty() => {
+                let ticket = tickets[random.usize(..tickets.len())];
+                let spent = random.u32(..4);
+                assert_eq!(
+                    books.settle(ACCOUNT, ticket, spent).await.unwrap(),
+                    twin.settle(ACCOUNT, ticket, spent).await.unwrap()
+                );
+            }
+            8 => {
+                let spent = random.u32(..12);
+                books.bring_in(ACCOUNT, host, spent).await.unwrap();
+                twin.bring_in(ACCOUNT, host, spent).await.unwrap();
+            }
+            _ => {
+                let time = Duration::from_secs(random.u64(..4 * 3_600));
+                scene.pass(time);
+                clock.advance(time);
+            }
+        }
+        let of = |spent: Spent| (spent.recipients, spent.by_host);
+        assert_eq!(
+            of(books.spent(ACCOUNT, host, Limit::of(30)).await.unwrap()),
+            of(twin.spent(ACCOUNT, host, Limit::of(30)).await.unwrap())
+        );
+    }
+}
+
+#[tokio::test]
+async fn hosts_that_start_at_once_make_the_tables_once_and_a_newer_schema_is_left_alone() {
+    let scene = Scene::new();
+    let mut hosts = JoinSet::new();
+    for _ in 0..8 {
+        let books = scene.books();
+        hosts.spawn(async move { books.spent(ACCOUNT, "a", Limit::NONE).await.map(drop) });
+    }
+    assert!(hosts.join_all().await.into_iter().all(|answer| answer.is_ok()));
+    assert_eq!(scene.sql("SELECT number FROM pillarbox.version"), "1");
+    let open = scene.books();
+    assert_eq!(spent(&open).await, 0);
+    scene.sql("UPDATE pillarbox.version SET number = 9");
+    for books in [open, scene.books()] {
+        let trouble = books.reserve(ACCOUNT, "a", &ask(1, 10)).await.unwrap_err().to_string();
+        assert!(trouble.contains("version 9") && trouble.contains("upgrade"), "{trouble}");
+    }
+    assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.reservation"), "0");
+}
+
+#[tokio::test]
+async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_are_there() {
+    let scene = Scene::new();
+    assert_eq!(spent(&scene.books()).await, 0);
+    let role = format!("relay_{}", scene.database);
+    scene.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'rows alone';
+         GRANT USAGE ON SCHEMA pillarbox TO {role};
+         GRANT SELECT ON pillarbox.version TO {role};
+         GRANT SELECT, INSERT, UPDATE ON pillarbox.account TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation TO {role}"
+    ));
+    let password: Arc<dyn Password> = Arc::new(Known("rows alone"));
+    let options = Database { user: role.clone(), password: Some(password), ..scene.options() };
+    let books = Postgres::new(options.clone());
+    let own = ask(5, 10);
+    books.bring_in(ACCOUNT, "a", 2).await.unwrap();
+    let granted = books.reserve(ACCOUNT, "a", &own).await.unwrap().unwrap();
+    assert!(books.settle(ACCOUNT, ticket(&own, granted), 0).await.unwrap());
+    books.sweep().await.unwrap();
+    assert_eq!(spent(&books).await, 2);
+    let wrong: Arc<dyn Password> = Arc::new(Known("another"));
+    let refused = Postgres::new(Database { password: Some(wrong), ..options });
+    let trouble = refused.spent(ACCOUNT, "a", Limit::NONE).await.unwrap_err().to_string();
+    assert!(trouble.contains("the database says") && !trouble.contains("another"), "{trouble}");
+}
+
+#[tokio::test]
+async fn nothing_of_a_session_is_used_that_a_pooler_of_transactions_would_not_keep() {
+    let server = Arc::new(Server::start());
+    let database = server.database();
+    let scene = Scene { server, database };
+    let books = scene.books();
+    let own = ask(5, 10);
+    books.bring_in(ACCOUNT, "a", 2).await.unwrap();
+    let granted = books.reserve(ACCOUNT, "a", &own).await.unwrap().unwrap();
+    books.settle(ACCOUNT, ticket(&own, granted), 1).await.unwrap();
+    books.sweep().await.unwrap();
+    assert_eq!(spent(&books).await, 3);
+    let log = scene.server.log();
+    assert!(log.contains("execute <unnamed>: "), "{log}");
+    for of_a_session in ["PREPARE", "execute s", "LISTEN", "pg_advisory_lock", "DECLARE"] {
+        assert!(!log.contains(of_a_session), "{of_a_session}");
+    }
+    let sets = log.lines().filter(|line| line.contains("SET ") && line.contains("timeout"));
+    assert!(sets.into_iter().all(|line| line.contains("SET LOCAL")));
+}

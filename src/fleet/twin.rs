@@ -1,0 +1,201 @@
+//! Books in memory, for tests: what PostgreSQL is asked to keep, as plain data, and what would be wrong in them.
+//!
+//! Rule: pure but for the lock. Must not be what a daemon uses: another host would not see it.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::books::{Ask, Books, Granted, Spent, Ticket, Trouble, granted};
+use crate::{
+    budget::{Limit, WINDOW},
+    clock::{Clock, ManualClock},
+    sync::lock,
+};
+
+/// A mistake that such books could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Flaw {
+    /// What was not settled in its lease is forgotten.
+    ForgetsTheUncertain,
+    /// A window begins with the claim, and not when the upstream may have taken the last of it.
+    CountsFromTheClaim,
+}
+
+/// A reservation as the table has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Row {
+    fence: i64,
+    host: String,
+    token: i64,
+    recipients: u32,
+    settled: bool,
+    lease_until: Duration,
+    counts_until: Duration,
+}
+
+/// The books of one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Book {
+    flaw: Option<Flaw>,
+    fence: i64,
+    latest: Duration,
+    rows: Vec<Row>,
+}
+
+impl Book {
+    pub(super) fn with(flaw: Option<Flaw>) -> Self {
+        Self { flaw, ..Self::default() }
+    }
+
+    /// The time that counts when the clock says so.
+    fn time(&self, clock: Duration) -> Duration {
+        clock.max(self.latest)
+    }
+
+    fn counting(&self, now: Duration) -> impl Iterator<Item = &Row> {
+        let forgets = self.flaw == Some(Flaw::ForgetsTheUncertain);
+        self.rows.iter().filter(move |row| {
+            row.counts_until > now && (!forgets || row.settled || row.lease_until > now)
+        })
+    }
+
+    pub(super) fn spent(&self, clock: Duration, host: &str, limit: Limit) -> Spent {
+        let now = self.time(clock);
+        let sum = |rows: &mut dyn Iterator<Item = &Row>| {
+            rows.map(|row| u64::from(row.recipients)).sum::<u64>()
+        };
+        let recipients = sum(&mut self.counting(now));
+        let by_host = sum(&mut self.counting(now).filter(|row| row.host == host));
+        let mut leaving: Vec<_> =
+            self.counting(now).map(|row| (row.counts_until - now, row.recipients)).collect();
+        leaving.sort_unstable();
+        let is_spent = limit.room_after(recipients) == 0;
+        let frees_in = if is_spent { limit.frees(recipients, leaving) } else { None };
+        Spent { recipients, by_host, frees_in }
+    }
+
+    pub(super) fn reserve(&mut self, clock: Duration, host: &str, ask: &Ask) -> Option<Granted> {
+        let spent = self.spent(clock, host, Limit::NONE).recipients;
+        let recipients = granted(ask, spent);
+        if recipients == 0 {
+            return None;
+        }
+        let fence = self.insert(clock, (host, ask.token), recipients, false, ask.lease);
+        Some(Granted { fence, recipients })
+    }
+
+    fn insert(
+        &mut self,
+        clock: Duration,
+        (host, token): (&str, i64),
+        recipients: u32,
+        settled: bool,
+        lease: Duration,
+    ) -> i64 {
+        self.latest = self.time(clock);
+        self.fence += 1;
+        let may_end =
+            if self.flaw == Some(Flaw::CountsFromTheClaim) { Duration::ZERO } else { lease };
+        self.rows.push(Row {
+            fence: self.fence,
+            host: host.to_owned(),
+            token,
+            recipients,
+            settled,
+            lease_until: self.latest + lease,
+            counts_until: self.latest + may_end + WINDOW,
+        });
+        self.fence
+    }
+
+    pub(super) fn settle(&mut self, clock: Duration, ticket: Ticket, spent: u32) -> bool {
+        let now = self.time(clock);
+        let is_meant = |row: &Row| {
+            row.token == ticket.token
+                && ticket.fence.is_none_or(|fence| fence == row.fence)
+                && !row.settled
+                && row.lease_until > now
+        };
+        let Some(at) = self.rows.iter().position(is_meant) else { return false };
+        if spent == 0 {
+            self.rows.remove(at);
+        } else if let Some(row) = self.rows.get_mut(at) {
+            row.settled = true;
+            row.recipients = row.recipients.min(spent);
+            row.counts_until = now + WINDOW;
+        }
+        true
+    }
+
+    fn bring_in(&mut self, clock: Duration, host: &str, spent: u32) {
+        let known = self.spent(clock, host, Limit::NONE).by_host;
+        let unknown = u64::from(spent).saturating_sub(known);
+        if let Some(unknown) = u32::try_from(unknown).ok().filter(|unknown| *unknown > 0) {
+            let token = -(self.fence + 1);
+            self.insert(clock, (host, token), unknown, true, Duration::ZERO);
+        }
+    }
+}
+
+/// Books of one account that can be out of reach.
+#[derive(Debug)]
+pub(super) struct Twin {
+    pub(super) book: Mutex<Book>,
+    clock: ManualClock,
+    pub(super) is_away: AtomicBool,
+    /// The next claim is made, and its answer is lost.
+    pub(super) loses_an_answer: AtomicBool,
+}
+
+impl Twin {
+    pub(super) fn new(clock: &ManualClock) -> Self {
+        Self {
+            book: Mutex::default(),
+            clock: clock.clone(),
+            is_away: AtomicBool::new(false),
+            loses_an_answer: AtomicBool::new(false),
+        }
+    }
+
+    fn clock(&self) -> Result<Duration, Trouble> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(Trouble("the database is away".into()));
+        }
+        Ok(Duration::from_millis(self.clock.now().since_boot_ms))
+    }
+}
+
+#[async_trait]
+impl Books for Twin {
+    async fn spent(&self, _: &str, host: &str, limit: Limit) -> Result<Spent, Trouble> {
+        Ok(lock(&self.book).spent(self.clock()?, host, limit))
+    }
+
+    async fn reserve(&self, _: &str, host: &str, ask: &Ask) -> Result<Option<Granted>, Trouble> {
+        let answer = lock(&self.book).reserve(self.clock()?, host, ask);
+        if self.loses_an_answer.swap(false, Ordering::Relaxed) {
+            return Err(Trouble("the answer was lost".into()));
+        }
+        Ok(answer)
+    }
+
+    async fn settle(&self, _: &str, ticket: Ticket, spent: u32) -> Result<bool, Trouble> {
+        Ok(lock(&self.book).settle(self.clock()?, ticket, spent))
+    }
+
+    async fn bring_in(&self, _: &str, host: &str, spent: u32) -> Result<(), Trouble> {
+        lock(&self.book).bring_in(self.clock()?, host, spent);
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<(), Trouble> {
+        self.clock().map(drop)
+    }
+}
