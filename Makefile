@@ -11,7 +11,7 @@ TEST_PACKAGES := swaks curl python3 python3-yaml e2fsprogs mount
 TEST_PROGRAMS := swaks curl python3 mkfs.ext4 mount
 
 .DEFAULT_GOAL := help
-FUZZ_TARGETS := session command address address_list data header parts record reply search
+FUZZ_TARGETS := session command address address_list addressees data header parts record reply search
 # Seconds for each target, and the octets of an input.
 FUZZ_SECONDS ?= 60
 FUZZ_LENGTH := 4096

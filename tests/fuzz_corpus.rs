@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fs, panic, path::PathBuf};
 
 mod address;
 mod address_list;
+mod addressees;
 mod command;
 mod data;
 mod header;
@@ -30,11 +31,12 @@ const INPUT_BYTES_MAX: usize = 4 * 1024;
 /// The body of a target: it panics when something does not hold.
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 10] = [
+const TARGETS: [(&str, Body); 11] = [
     ("session", session::run),
     ("command", command::run),
     ("address", address::run),
     ("address_list", address_list::run),
+    ("addressees", addressees::run),
     ("data", data::run),
     ("header", header::run),
     ("parts", parts::run),

@@ -29,11 +29,7 @@ const PHRASE_LENGTH_MAX: usize = 400;
 
 /// The header section in which `recipients` are named, and nobody else. `None` when it is larger than what we edit.
 #[must_use]
-pub(crate) fn name_exactly(
-    section: &[u8],
-    recipients: &[Address],
-    edits: &mut Edits,
-) -> Option<Vec<u8>> {
+pub fn name_exactly(section: &[u8], recipients: &[Address], edits: &mut Edits) -> Option<Vec<u8>> {
     let mut header = Header::read(section, trace_length(section)?)?;
     let meant = recipients.iter().map(key).collect();
     let mut naming = Naming { meant, named: HashSet::new() };

@@ -4,7 +4,7 @@
 //! the body is never touched. Must not know where a message is stored or sent.
 
 pub mod address_list;
-pub(crate) mod addressees;
+pub mod addressees;
 pub mod aliases;
 mod author;
 mod charset;

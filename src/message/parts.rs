@@ -141,7 +141,7 @@ impl PartScan {
 
     /// Takes the octets that were kept so far, so that a part of any length passes through a small room.
     #[must_use]
-    pub fn take_kept(&mut self) -> Vec<u8> {
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         let kept = match &mut self.state {
             State::Leaf(Leaf { kept: Some(octets), .. }) => Some(octets),
             _ => self.kept.as_mut().map(|(_, octets)| octets),

@@ -55,6 +55,13 @@ pub(super) fn write(corpus: &Path) {
     for (number, header) in (1..).zip(HEADERS) {
         seed("header", &format!("header_{number:02}"), &[b"\x05".as_slice(), header].concat());
     }
+    for (number, header) in (1..).zip(RECIPIENTS) {
+        seed(
+            "addressees",
+            &format!("recipients_{number:02}"),
+            &[b"\x15".as_slice(), header].concat(),
+        );
+    }
     for (number, message) in (1..).zip(MESSAGES) {
         seed("parts", &format!("message_{number:02}"), &[b"\x05".as_slice(), message].concat());
     }
@@ -158,6 +165,23 @@ const MESSAGES: &[&[u8]] = &[
     b"Content-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz",
     b"\r\n",
     b"no header section at all",
+];
+
+/// Header sections that name recipients in every way that people, programs and enemies have.
+const RECIPIENTS: &[&[u8]] = &[
+    b"To: Ann <ann@b.example>, eve@b.example\r\nCc: bob@b.example\r\nBcc: mallory@b.example\r\nSubject: x\r\n",
+    b"To: friends: ann@b.example, bob@b.example;\r\nCc: undisclosed-recipients:;\r\n",
+    b"To: \"eve@b.example, ann\" <ann@b.example>\r\nTo: bob@b.example\r\nTo:\r\n",
+    b"To: ann@b.example (<eve@b.example>)\r\nResent-To: eve@b.example\r\nApparently-To: bob@b.example\r\n",
+    b"Received: from a by b; x\r\nReceived: from c\r\n\tby d\r\nTo: <@a,@b:ann@b.example>\r\n",
+    b"To : ann@b.example\r\nTO: =?utf-8?q?Ann?= <ANN@B.example>\r\ncc:\teve@b.example,\r\n\tbob@b.example,\r\n",
+    b"To: \xc3\xa4nn@b.example, \xe4 <bob@b.example>\r\nno field at all\r\n: nameless\r\n",
+    b"To: ann@b.example\rBcc: eve@b.example\r\nCc: bob@b.example\r\r\n",
+    b"To: \"d e\"@b.example, a@[IPv6:::1], \"d\\\"e\" <f+g@b.example>\r\n",
+    b"To: ann@b.example; bob@b.example\r\nCc: \"open <ann@b.example>\r\n",
+    b"To:ann@b.example,ann@b.example,Ann <ann@B.EXAMPLE>\r\nCc:ann@b.example\r\n",
+    b"Subject: nobody is named\r\n",
+    b"",
 ];
 
 const LINES: &[&[u8]] = &[
