@@ -12,13 +12,37 @@ pillarbox_install() {
 
 pillarbox_version() { "$PILLARBOX" --version | sed 's/.* //'; }
 
-# pillarbox_configure deliver|hold|storm
+# further_accounts: ten of them at the same upstream, and a route for each.
+further_accounts() {
+    local number
+    for number in $(seq 10); do
+        cat <<EOF
+[[account]]
+name = "account-$number"
+host = "localhost"
+port = $UPSTREAM_PORT
+tls = "starttls"
+ca_file = "$RESULTS/ca.pem"
+username = "account-$number@gmail.com"
+password = "abcdefghijklmnop"
+
+[[route]]
+name = "account-$number"
+match = { recipient = "account-$number@example.net" }
+accounts = ["account-$number"]
+
+EOF
+    done
+}
+
+# pillarbox_configure deliver|hold|storm|accounts
 pillarbox_configure() {
     local recipients=10000 owner=0 more=
     # Held mail: the budget is one recipient, so all mail but the first message is accepted and parked.
     [ "$1" != hold ] || recipients=1
     # A day of which 20 recipients are left, and mail to the administrator, which is folded.
     [ "$1" != storm ] || recipients=45 owner=25 more=$'[identity]\nadmin = "someone@example.com"\n\n[notices]\nto = "nobody"\n'
+    [ "$1" != accounts ] || more=$(further_accounts)
     mkdir -p "$PILLARBOX_STATE"
     cat >"$PILLARBOX_CONFIG" <<EOF
 [upstream]
@@ -97,3 +121,8 @@ pillarbox_stop() {
 pillarbox_wipe() { [ ! -d "$PILLARBOX_STATE" ] || put_aside "$PILLARBOX_STATE"; }
 
 pillarbox_disk_directory() { echo "$PILLARBOX_STATE"; }
+
+# The build of `--before`, in the place of Postfix: the same functions with another binary. One of the two runs at a time.
+for function in install version start address pid running stop wipe disk_directory; do
+    eval "before_$function() { local PILLARBOX=\$BEFORE; pillarbox_$function \"\$@\"; }"
+done

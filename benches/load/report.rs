@@ -185,6 +185,14 @@ const LINES: &[Line] = &[
         "MiB",
         Target::Most(24.0),
     ),
+    Line(
+        "more memory with ten further accounts, idle",
+        "accounts",
+        "idle_mib",
+        "MiB",
+        Target::Most(1.0),
+    ),
+    Line("the same when each has sent", "accounts", "used_mib", "MiB", Target::Most(2.0)),
     Line("time to greeting", "greeting", "greeting_ms", "ms", Target::Most(30.0)),
     Line(
         "accepts with the backlog queued, 10 connections",
@@ -265,11 +273,11 @@ struct Results(Vec<Value>);
 
 impl Results {
     fn markdown(&self) -> Result<String, Failure> {
-        let mut text = String::from("# Bench: Pillarbox beside Postfix\n\n");
+        let other = if self.is_beside_itself() { "before" } else { "Postfix" };
+        let mut text = format!("# Bench: Pillarbox beside {other}\n\n");
         self.machine(&mut text)?;
-        text.push_str(
-            "\n| | Postfix | Pillarbox | Pillarbox / Postfix | target | |\n|---|--:|--:|--:|---|---|\n",
-        );
+        writeln!(text, "\n| | {other} | Pillarbox | Pillarbox / {other} | target | |")?;
+        text.push_str("|---|--:|--:|--:|---|---|\n");
         let (mut met, mut missed) = (0, 0);
         for line in LINES.iter().copied() {
             let verdict = self.line(&mut text, line)?;
@@ -279,6 +287,11 @@ impl Results {
         writeln!(text, "\n{met} targets met, {missed} missed.\n")?;
         self.notes(&mut text)?;
         Ok(text)
+    }
+
+    /// Whether another build was measured in the place of Postfix.
+    fn is_beside_itself(&self) -> bool {
+        self.0.iter().any(|one| one["server"] == "before")
     }
 
     /// The figure that `server` reached, the last one if it was measured again.
@@ -293,11 +306,18 @@ impl Results {
         text: &mut String,
         Line(title, measure, key, unit, target): Line,
     ) -> Result<Option<bool>, Failure> {
-        let postfix = self.figure("postfix", measure, key);
+        let is_beside_itself = self.is_beside_itself();
+        let postfix =
+            self.figure(if is_beside_itself { "before" } else { "postfix" }, measure, key);
         let ours = self.figure("pillarbox", measure, key);
         if postfix.is_none() && ours.is_none() {
             return Ok(None);
         }
+        // What is promised in the terms of Postfix is no promise about another build.
+        let target = match target {
+            Target::Times(_) | Target::Part(_) if is_beside_itself => Target::Shown,
+            target => target,
+        };
         let (wanted, verdict) = match target {
             Target::Times(factor) => {
                 (format!("at least {factor} x"), both(ours, postfix).map(|(a, b)| a >= b * factor))
