@@ -52,7 +52,8 @@ pub(crate) async fn serve(path: PathBuf, sources: Sources, mut stop: Watch) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::warn!(%error, "users of this host cannot see their own mail with mailq");
-            return;
+            // A service that ends takes the relay with it.
+            return stop.reached(Phase::Draining).await;
         }
     };
     let service = router(sources).into_make_service_with_connect_info::<Peer>();

@@ -14,6 +14,7 @@ use super::{
     stage::{Done, Stage, call},
 };
 use crate::support::{
+    client::Client,
     daemon::{Home, Upstream, pillarbox, within},
     executable,
     gmail::Gmail,
@@ -159,4 +160,18 @@ fn without_a_daemon_or_a_socket_for_users_mailq_ends_as_people_expect() {
     let refused = mailq(&without, ALICE);
     assert_eq!(refused.code, Some(77), "{refused:?}");
     assert!(refused.stderr.contains("may look at the whole queue"), "{refused:?}");
+}
+
+#[test]
+fn a_socket_for_users_that_is_taken_keeps_their_mail_from_being_shown_and_stops_nothing_else() {
+    let limit = Duration::from_secs(30);
+    let home = Home::new(&Upstream::nobody());
+    // Whatever is there is not the relay's to remove.
+    fs::create_dir(home.path("submit-mailq.sock")).unwrap();
+    let daemon = home.start();
+    assert!(within(limit, || home.log().contains("cannot see their own mail with mailq")));
+    let reply = Client::hello(daemon.smtp).mail("a@x.example", &["b@y.example"], "A: b\r\n\r\nx");
+    assert!(reply.starts_with("250"), "{reply}");
+    // One that has ended by itself has ended with an error.
+    assert_eq!(daemon.terminate(limit).code(), Some(0), "{}", home.log());
 }
