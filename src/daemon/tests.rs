@@ -671,3 +671,13 @@ async fn two_accounts_that_fail_in_turn_share_a_week_of_mail_and_each_has_its_ow
 async fn three_accounts_that_fail_in_turn_share_a_week_of_mail_and_each_has_its_own_back() {
     live_through(&[MAIN, "second", "third"], &OF_THREE, 2).await;
 }
+
+#[tokio::test]
+async fn mail_that_finds_the_day_full_leaves_within_minutes_by_the_account_that_stands_in() {
+    let mut week = Week::new(&[MAIN, "second"], &OF_TWO, 1).await;
+    Trouble::DayFull.strike(&week.accounts[1].sandbox, &mut week.random);
+    week.submit(0).await;
+    week.until(week.clock.wall().after(MINUTE * 5)).await;
+    assert!(week.sent.values().all(|mail| mail.is_done), "{:?}", week.store.totals());
+    assert_eq!(week.accounts[0].sandbox.mailbox().accepted().len(), 1);
+}

@@ -23,6 +23,7 @@ pub(super) fn claimed(number: u8, recipients: &[&str]) -> ClaimedMessage {
         lifetime_from: Timestamp(0),
         lane: Lane::Normal,
         setbacks: Setbacks::default(),
+        has_stand_in: false,
         recipients: recipients.iter().enumerate().map(recipient).collect(),
     }
 }

@@ -111,6 +111,11 @@ pub(super) struct AttemptLog {
 }
 
 impl AttemptResult {
+    /// Whether the upstream has certainly said that the account's day is full.
+    pub(super) fn finds_the_day_full(&self) -> bool {
+        matches!(&self.account, AccountEffect::Failed(failure) if failure.day_full)
+    }
+
     /// An attempt that never met the upstream.
     pub(super) fn untried(outcomes: Vec<(usize, Outcome)>) -> Self {
         Self {

@@ -192,8 +192,11 @@ impl Worker {
         let ended = shared.now();
         let mut outcomes = std::mem::take(&mut result.outcomes);
         let changed = self.learn(&claim, &result, &outcomes, permit);
-        let pause = shared.account().state().until.map(|until| until.since(ended.wall));
-        outcome::behind(&mut outcomes, pause.unwrap_or_default());
+        // Where another account takes over, nothing has to wait for the end of this one's pause.
+        if !(claim.has_stand_in && result.finds_the_day_full()) {
+            let pause = shared.account().state().until.map(|until| until.since(ended.wall));
+            outcome::behind(&mut outcomes, pause.unwrap_or_default());
+        }
         let settlement =
             Arc::new(Settlement { reservation: claim.reservation, at: ended.wall, outcomes });
         // From here on a kill sends nothing again; before it there is nothing that waits.

@@ -23,6 +23,7 @@ use super::{
     state::{AccountState, RecipientState, cut},
     times::arriving,
     transition::{apply, is_due},
+    way::Way,
 };
 use crate::{
     budget::AccountKey,
@@ -228,6 +229,7 @@ impl<'a> Batch<'a> {
                 .after(self.engine.doubt(now, SETTLED_AFTER)),
             lane: record.lane,
             setbacks: record.setbacks,
+            has_stand_in: self.engine.accounts().stand_in_when_spent(Way::of(record)),
             recipients,
         };
         self.changes.put(id, Some(record), Some(reserved));

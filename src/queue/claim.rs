@@ -100,6 +100,8 @@ pub struct ClaimedMessage {
     pub(crate) lane: Lane,
     /// What its attempts have cost the others so far.
     pub(crate) setbacks: Setbacks,
+    /// Whether another account takes it when the day of the one that has it is spent.
+    pub(crate) has_stand_in: bool,
     /// The recipients to try, with their place in the record.
     pub recipients: Vec<ClaimedRecipient>,
 }

@@ -12,7 +12,7 @@ use super::{
     pause::Pause,
     state::{AccountCondition, AccountState},
     times::Times as _,
-    way::RouteKey,
+    way::{RouteKey, Way},
 };
 use crate::{
     budget::{AccountKey, Ledger, Limit, ledgers::Ledgers},
@@ -209,6 +209,14 @@ impl Accounts {
     pub(super) fn name_of(&self, account: AccountKey) -> Option<String> {
         let known = self.accounts.get(&account).filter(|_| account != AccountKey::MAIN);
         known.map(|known| known.name.clone())
+    }
+
+    /// Whether another account takes the mail of this way when the day of the one that has it is spent.
+    pub(super) fn stand_in_when_spent(&self, way: Way) -> bool {
+        let Way::Route(route) = way else { return false };
+        self.routes.get(&route).is_some_and(|route| {
+            route.accounts.len() > 1 && matches!(route.fail_over, FailOver::Spent | FailOver::Both)
+        })
     }
 
     /// Whether this account is the one of this route for which others only stand in.
