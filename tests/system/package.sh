@@ -71,8 +71,9 @@ docker cp -q "$debs/." "$box:/srv/"
 docker cp -q "$parts/mail.py" "$box:/srv/"
 version_1=$(inside sh -c 'ls /srv/*test1*.deb')
 version_2=$(inside sh -c 'ls /srv/*test2*.deb')
-for page in man1/pillarbox man1/pillarbox-queue-explain man5/relay.toml man8/sendmail; do
-    inside dpkg-deb --contents "$version_1" | grep -q "/usr/share/man/$page\.[158]" || fail "the package has no page $page"
+contents=$(inside dpkg-deb --contents "$version_1")
+for page in man1/pillarbox.1 man1/pillarbox-queue-explain.1 man5/relay.toml.5 man8/sendmail.8; do
+    grep -q "/usr/share/man/$page" <<<"$contents" || fail "the package has no page $page"
 done
 passed "the package has its manual pages"
 inside useradd --create-home alice
