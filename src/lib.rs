@@ -8,6 +8,10 @@
     reason = "this program's documentation is for who works on it and always has the private items (make doc)"
 )]
 
+// What the tests of this package share with those beside it calls it by its name.
+#[cfg(test)]
+extern crate self as pillarbox;
+
 // Below the layers, a package of its own: the protocol, pure.
 pub use pillarbox_smtp::{self as smtp, secret};
 // Beside the program, a package of its own: what `pillarbox sandbox` relays to.

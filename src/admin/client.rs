@@ -323,9 +323,7 @@ impl Client {
         account: Option<&str>,
     ) -> Result<Ordered, ClientError> {
         let until = until.map_or_else(String::new, |until| format!("until={}&", until.0));
-        let account =
-            account.map_or_else(String::new, |name| format!("account={}&", encoded(name)));
-        let path = format!("/v1/pause?{until}{account}reason={}", encoded(reason));
+        let path = format!("/v1/pause?{until}reason={}{}", encoded(reason), and_of(account));
         self.ask(Method::POST, &path).await
     }
 
@@ -377,9 +375,8 @@ impl Client {
         days: u32,
         account: Option<&str>,
     ) -> Result<BudgetReport, ClientError> {
-        let account = account.map(|account| format!("&account={}", encoded(account)));
-        let account = account.unwrap_or_default();
-        self.ask(Method::GET, &format!("/v1/budget/report?days={days}{account}")).await
+        let path = format!("/v1/budget/report?days={days}{}", and_of(account));
+        self.ask(Method::GET, &path).await
     }
 
     /// Why a message is where it is, and when it leaves.
@@ -418,9 +415,7 @@ impl Client {
     pub(crate) async fn trace(&self, wanted: &Wanted) -> Result<Octets, ClientError> {
         let client = wanted.client.as_deref().map(|client| format!("&client={}", encoded(client)));
         let upstream = if wanted.upstream { "&upstream=true" } else { "" };
-        let account =
-            wanted.account.as_deref().map(|account| format!("&account={}", encoded(account)));
-        let (client, account) = (client.unwrap_or_default(), account.unwrap_or_default());
+        let (client, account) = (client.unwrap_or_default(), and_of(wanted.account.as_deref()));
         let seconds = wanted.seconds.unwrap_or_default();
         let path = format!("/v1/trace?seconds={seconds}{client}{upstream}{account}");
         self.stream(&path, TRACE_BYTES_MAX).await
@@ -569,6 +564,11 @@ async fn driving<T>(driven: &mut Driven, answer: impl Future<Output = T>) -> T {
 /// The path of a request about one account, or about whichever it is about without a name.
 fn of(path: &str, account: Option<&str>) -> String {
     account.map_or_else(|| path.to_owned(), |name| format!("{path}?account={}", encoded(name)))
+}
+
+/// The same behind the rest of a query.
+fn and_of(account: Option<&str>) -> String {
+    account.map_or_else(String::new, |name| format!("&account={}", encoded(name)))
 }
 
 /// A text within the query of a request.

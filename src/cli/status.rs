@@ -47,8 +47,7 @@ pub(super) fn print(out: &mut dyn Screen, state: &Status) -> io::Result<()> {
     labelled_all(out, &status::lines(state))
 }
 
-/// Prints the budget.
-/// That of the account with this name.
+/// Prints the budget of the account with this name.
 pub(super) fn print_budget(out: &mut dyn Screen, budget: &Budget, name: &str) -> io::Result<()> {
     labelled_all(out, &status::budget_lines(budget, name))
 }

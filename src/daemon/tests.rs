@@ -3,18 +3,25 @@
 //! What it must show: nothing is lost and nothing sent twice but for a lost answer, no account's day is overdrawn, whoever
 //! has begun with a message keeps it, and mail is back with its own account as soon as that works again.
 
+#[path = "../../tests/support/lookalike_clock.rs"]
+mod lookalike_clock;
+
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
+use self::lookalike_clock::lookalike_clock;
 use super::Pools;
 use crate::{
     budget::{AccountKey, MAIN},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     delivery::{PoolHandle, Provider},
-    message::envelope::{BodyKind, Envelope, Lane, Origin},
-    queue::{Queue, id::QueueId, routes::FailOver, ruled::Ruled, state::AccountCondition},
+    message::envelope::{Envelope, Lane},
+    queue::{
+        Queue, fixtures::envelope, id::QueueId, routes::FailOver, ruled::Ruled,
+        state::AccountCondition,
+    },
     sandbox::{self, APP_PASSWORD, Accepted, Failure, Sandbox, Stage},
     settings::{self, Settings},
     shutdown::{Phase, Shutdown},
@@ -223,7 +230,7 @@ impl Week {
         let mut accounts = Vec::new();
         for name in names {
             let sandbox = Sandbox::start(sandbox::Options {
-                clock: Arc::new(Shared(clock.clone())),
+                clock: lookalike_clock(&clock),
                 recipients_per_day: LIMIT,
                 ..sandbox::Options::default()
             });
@@ -297,18 +304,7 @@ impl Week {
             // Nobody is suspected for what another has met.
             reverse_path: Some(format!("cron{number}@host.example").parse().unwrap()),
             forward_paths: vec![format!("ok{number}@example.net").parse().unwrap()],
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            dsn: crate::smtp::dsn::Dsn::default(),
-            lane: Lane::Normal,
-            origin: Origin {
-                address: std::net::Ipv4Addr::LOCALHOST.into(),
-                helo: "host.example".into(),
-                protocol: "ESMTP".into(),
-                login: None,
-                local: None,
-            },
-            accepted_at: self.clock.wall(),
+            ..envelope(self.clock.wall())
         };
         let mut draft = self.store.begin(envelope).unwrap();
         let body = format!("Message-ID: {name}\r\nDate: x\r\nSubject: week\r\n\r\nhello\r\n");
@@ -632,25 +628,6 @@ fn text(accounts: &[Account], routes: &[Route], directory: &Path) -> String {
         .unwrap();
     }
     text
-}
-
-/// One clock for the relay and its upstreams.
-#[derive(Debug)]
-struct Shared(ManualClock);
-
-impl sandbox::Clock for Shared {
-    fn now(&self) -> sandbox::Moment {
-        let now = self.0.now();
-        sandbox::Moment {
-            wall: sandbox::Timestamp(now.wall.0),
-            boot: now.boot.0,
-            running: Duration::from_millis(now.since_boot_ms),
-        }
-    }
-
-    fn sleep(&self, duration: Duration) -> sandbox::Sleep<'_> {
-        self.0.sleep(duration)
-    }
 }
 
 async fn live_through(names: &[&'static str], routes: &'static [Route], usual: u64) {

@@ -71,9 +71,7 @@ impl AccountFailure {
             says_nothing_new: false,
         }
     }
-}
 
-impl AccountFailure {
     /// The same of the account with this name: it was written as of the main one.
     pub(super) fn addressed(self, account: &str) -> Self {
         let reason = match self.in_our_words {
