@@ -57,20 +57,34 @@ pub(super) async fn look_back(
     most: usize,
     mut look: impl FnMut(&QueuedMessage),
 ) -> Result<bool, QueueError> {
-    let mut partial = false;
-    for of in [Of::Queue, Of::History] {
-        let (mut walk, mut seen, mut is_old) = (of.walk(store, None, None).await?, 0, false);
-        while !walk.is_over() && !is_old && seen < most {
-            let page = walk.take(of.page(store, walk.after(), PAGE_MAX).await?);
-            seen += page.len();
-            page.iter().for_each(&mut look);
-            // The newest come first, in the order of their acceptance.
-            is_old = matches!(of, Of::History)
-                && page.last().is_some_and(|last| last.record.accepted_at < oldest);
-        }
-        partial |= !walk.is_over() && !is_old;
+    let (mut walk, mut seen) = (Of::Queue.walk(store, None, None).await?, 0);
+    while !walk.is_over() && seen < most {
+        let page = walk.take(Of::Queue.page(store, walk.after(), PAGE_MAX).await?);
+        seen += page.len();
+        page.iter().for_each(&mut look);
     }
-    Ok(partial)
+    let partial = look_back_at_history(store, oldest, most, look).await?;
+    Ok(partial || !walk.is_over())
+}
+
+/// The same at the history alone.
+pub(super) async fn look_back_at_history(
+    store: &Queue,
+    oldest: Timestamp,
+    most: usize,
+    mut look: impl FnMut(&QueuedMessage),
+) -> Result<bool, QueueError> {
+    let (mut walk, mut seen) = (Of::History.walk(store, None, None).await?, 0);
+    while !walk.is_over() && seen < most {
+        let page = walk.take(Of::History.page(store, walk.after(), PAGE_MAX).await?);
+        seen += page.len();
+        page.iter().for_each(&mut look);
+        // The newest come first, in the order of their acceptance.
+        if page.last().is_some_and(|last| last.record.accepted_at < oldest) {
+            return Ok(false);
+        }
+    }
+    Ok(!walk.is_over())
 }
 
 /// In which order, instead of that of acceptance.

@@ -1,10 +1,10 @@
-//! The last walk through the queue and what it has found, for whoever tells of the queue's state.
+//! The last look through the queue and what it has found, for whoever tells of the queue's state.
 //!
-//! Rule: a walk reads page by page and keeps totals only, so that 50,000 messages cost no memory; how new one has to be says
-//! who asks, and who asks at the same time shares it. Must not know who is told.
+//! Rule: a look goes through the digests in memory and reads no more than a few records, however long the queue is; how new
+//! one has to be says who asks, and who asks at the same time shares it. Must not know who is told.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,18 +13,17 @@ use std::{
 
 use tokio::{sync::Mutex, task::spawn_blocking};
 
-use super::api::{Oldest, PAGE_MAX, RecipientTotals, RefusedRecipient};
+use super::api::{Oldest, RecipientTotals, RefusedRecipient};
 use crate::{
     budget::AccountKey,
     clock::{Clock, Moment, Timestamp},
     queue::{
         Queue, QueueError, QueuedMessage,
+        digest::Digest,
         forecast::{Forecast, Terms, Waiting},
+        id::QueueId,
         listing::Limited,
-        origin::OriginKey,
         situations::NextDue,
-        state::RecipientState,
-        way::Way,
     },
 };
 
@@ -35,8 +34,6 @@ const AGE_MAX_MS: u64 = 5_000;
 const REST_AFTER_WALK: u64 = 19;
 /// The same for whoever looks all day: one hundredth of the time.
 const REST_FOR_RARE: u64 = 99;
-/// Messages looked at; a queue beyond that is counted in part, so that a status never takes long.
-const MESSAGES_MAX: usize = 100_000;
 /// Refusals kept: what fits a screen.
 const REFUSED_MAX: usize = 5;
 
@@ -71,8 +68,6 @@ struct Walked {
     orders: u64,
     was_empty: bool,
     found: Arc<QueueSummary>,
-    /// What waits of each account, until somebody wants to know when it leaves.
-    waiting: Pages,
     forecasts: BTreeMap<AccountKey, Arc<Forecast>>,
 }
 
@@ -123,10 +118,9 @@ impl Outlook {
             return Ok((walked.at.wall, Arc::clone(&walked.found)));
         }
         let at = clock.now();
-        let mut found = QueueSummary::of(store, at).await?;
+        let found = QueueSummary::of(store, at).await?;
         let took_ms = clock.now().since_boot_ms.saturating_sub(at.since_boot_ms);
         self.held.store(found.recipients.held, Ordering::Relaxed);
-        let waiting = std::mem::take(&mut found.waiting);
         let found = Arc::new(found);
         *walked = Some(Walked {
             at,
@@ -134,26 +128,25 @@ impl Outlook {
             orders,
             was_empty: is_empty,
             found: Arc::clone(&found),
-            waiting,
             forecasts: BTreeMap::new(),
         });
         Ok((at.wall, found))
     }
 
-    /// When what the last walk has found of an account leaves; worked out once for each walk, on terms that `terms`
-    /// gathers.
-    pub(super) async fn forecast<F: Future<Output = Result<Terms, QueueError>>>(
+    /// When what waits for an account leaves; worked out once for each walk, of what `gather` finds.
+    pub(super) async fn forecast<
+        F: Future<Output = Result<(Vec<Vec<Waiting>>, Terms), QueueError>>,
+    >(
         &self,
         account: AccountKey,
-        terms: impl FnOnce() -> F,
+        gather: impl FnOnce() -> F,
     ) -> Result<Arc<Forecast>, QueueError> {
         let mut walked = self.walked.lock().await;
         let Some(walked) = walked.as_mut() else { return Ok(Arc::default()) };
         if let Some(known) = walked.forecasts.get(&account) {
             return Ok(Arc::clone(known));
         }
-        let terms = terms().await?;
-        let waiting = walked.waiting.remove(&account).unwrap_or_default();
+        let (waiting, terms) = gather().await?;
         let work = spawn_blocking(move || Forecast::new(waiting, terms));
         let forecast = Arc::new(work.await.unwrap_or_default());
         walked.forecasts.insert(account, Arc::clone(&forecast));
@@ -184,39 +177,25 @@ pub(crate) struct QueueSummary {
     due: BTreeMap<AccountKey, u64>,
     /// The refusals of the newest messages that have any, newest first.
     pub(crate) refused: Vec<RefusedRecipient>,
-    /// Whether the queue was longer than the walk.
+    /// Whether the queue is longer than what is known of it.
     pub(crate) partial: bool,
-    /// What waits to leave, by account and page by page.
-    waiting: Pages,
+    /// The newest messages that have any, until their records are read.
+    with_refusals: VecDeque<QueueId>,
 }
 
-/// What waits to leave by each account.
-type Pages = BTreeMap<AccountKey, Vec<Vec<Waiting>>>;
-
 impl QueueSummary {
-    /// Walks through the queue.
+    /// Looks through the queue.
     async fn of(store: &Queue, at: Moment) -> Result<Self, QueueError> {
         let (now, limited) = (at.wall, store.limited_origins(at).await?);
-        let (mut summary, served_by) = (Self::default(), store.served_by(at).await?);
-        let (mut walk, mut seen, fairness) = (store.walk().await?, 0, store.fairness());
-        while seen < MESSAGES_MAX && !walk.is_over() {
-            let page = walk.take(store.list(walk.after(), PAGE_MAX).await?);
-            seen += page.len();
-            let mut waiting: BTreeMap<AccountKey, Vec<Waiting>> = BTreeMap::new();
-            for message in &page {
-                let account = served_by.account_of(Way::of(&message.record));
-                summary.add(message, account, now, &limited);
-                let waits = Waiting::of(message.id, &message.record, &fairness);
-                if let Some(waits) = waits {
-                    waiting.entry(account).or_default().push(waits);
-                }
-            }
-            for (account, page) in waiting {
-                summary.waiting.entry(account).or_default().push(page);
-            }
-        }
-        summary.partial = seen >= MESSAGES_MAX;
-        summary.refused.reverse();
+        let served_by = store.served_by(at).await?;
+        let look = move |summary: &mut Self, digest: Digest| {
+            summary.add(&digest, served_by.account_of(digest.rare().way), now, &limited);
+        };
+        let (mut summary, is_whole) = store.look_through(Self::default(), look).await?;
+        summary.partial = !is_whole;
+        let newest = std::mem::take(&mut summary.with_refusals).into_iter().rev();
+        let messages = store.messages(&newest.collect::<Vec<_>>()).await?;
+        summary.refused = messages.iter().filter_map(|message| refused(message, now)).collect();
         Ok(summary)
     }
 
@@ -225,72 +204,54 @@ impl QueueSummary {
         self.due.get(&account).copied().unwrap_or(0)
     }
 
-    fn add(
-        &mut self,
-        message: &QueuedMessage,
-        account: AccountKey,
-        now: Timestamp,
-        limited: &Limited,
-    ) {
-        let record = &message.record;
-        let limit = if limited.is_empty() { None } else { limited.get(&OriginKey::of(record)) };
-        let is_scheduled = record.scheduled_for(now).is_some();
-        let waits = record.recipients.iter().any(|recipient| match recipient.state {
-            RecipientState::Queued { .. } => !is_scheduled && record.fold.is_none(),
-            RecipientState::Reserved { .. } => true,
-            _ => false,
-        });
-        let waits_since = Some(record.not_before_schedule(record.accepted_at));
+    fn add(&mut self, digest: &Digest, account: AccountKey, now: Timestamp, limited: &Limited) {
+        let limit = if limited.is_empty() { None } else { limited.get(&digest.origin) };
+        let (rare, queued) = (digest.rare(), u64::from(digest.queued()));
+        let is_scheduled = digest.is_scheduled(now);
+        let waits = digest.reserved > 0 || queued > 0 && !is_scheduled && !rare.is_folded;
+        let waits_since = Some(digest.waits_since());
         if waits && self.oldest.is_none_or(|oldest| waits_since < oldest.waits_since) {
-            let (id, accepted_at) = (message.id, record.accepted_at);
+            let (id, accepted_at) = (digest.id, digest.accepted_at);
             self.oldest = Some(Oldest { id, accepted_at, waits_since });
         }
-        for recipient in &record.recipients {
-            let totals = &mut self.recipients;
-            if let Some(mut due) = record.due(&recipient.state) {
-                due.at = limit.map_or(due.at, |origin| due.at.max(origin.until));
-                *self.due.entry(account).or_default() += u64::from(due.at <= now);
-                let next = self.next_due.entry((account, record.lane)).or_insert(due);
-                *next = (*next).min(due);
-            }
-            match &recipient.state {
-                RecipientState::Queued { .. } if record.fold.is_some() => totals.folded += 1,
-                RecipientState::Queued { .. } if is_scheduled => totals.scheduled += 1,
-                RecipientState::Queued { resend: true, .. } => totals.uncertain += 1,
-                RecipientState::Queued { .. } => totals.queued += 1,
-                RecipientState::Reserved { .. } => totals.reserved += 1,
-                RecipientState::Relayed { .. } => totals.relayed += 1,
-                RecipientState::Held { .. } => totals.held += 1,
-                state if state.is_deleted() => {}
-                RecipientState::Dead { .. } => totals.dead += 1,
+        for (mut due, recipients) in digest.dues() {
+            due.at = limit.map_or(due.at, |origin| due.at.max(origin.until));
+            let is_due = due.at <= now;
+            *self.due.entry(account).or_default() += if is_due { recipients.into() } else { 0 };
+            let next = self.next_due.entry((account, digest.lane)).or_insert(due);
+            *next = (*next).min(due);
+        }
+        let totals = &mut self.recipients;
+        match () {
+            () if rare.is_folded => totals.folded += queued,
+            () if is_scheduled => totals.scheduled += queued,
+            () => {
+                totals.uncertain += u64::from(rare.uncertain);
+                totals.queued += queued.saturating_sub(rare.uncertain.into());
             }
         }
-        self.note_refusal(message, now);
+        totals.reserved += u64::from(digest.reserved);
+        totals.relayed += u64::from(rare.relayed);
+        totals.held += u64::from(rare.held);
+        totals.dead += u64::from(rare.dead);
+        if digest.is_refused {
+            self.with_refusals.push_back(digest.id);
+            if self.with_refusals.len() > REFUSED_MAX {
+                self.with_refusals.pop_front();
+            }
+        }
     }
+}
 
-    /// Keeps the first refusal of the message, and of the last [`REFUSED_MAX`] messages with one.
-    fn note_refusal(&mut self, message: &QueuedMessage, now: Timestamp) {
-        let refused = message.recipients().iter().find_map(|recipient| match &recipient.state {
-            state if state.is_deleted() => None,
-            RecipientState::Relayed { .. } => None,
-            RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
-                Some((recipient, reason))
-            }
-            RecipientState::Queued { .. } | RecipientState::Reserved { .. } => {
-                recipient.last_reply.as_ref().map(|reply| (recipient, reply))
-            }
-        });
-        let Some((recipient, reply)) = refused else { return };
-        if self.refused.len() == REFUSED_MAX {
-            self.refused.remove(0);
-        }
-        self.refused.push(RefusedRecipient {
-            id: message.id,
-            recipient: recipient.address.to_string(),
-            state: message.record.state_name(&recipient.state, now).to_owned(),
-            reply: reply.clone(),
-        });
-    }
+/// The first refusal of a message; `None` when it has none any more.
+fn refused(message: &QueuedMessage, now: Timestamp) -> Option<RefusedRecipient> {
+    let record = &message.record;
+    record.first_refusal().map(|(recipient, reply)| RefusedRecipient {
+        id: message.id,
+        recipient: recipient.address.to_string(),
+        state: record.state_name(&recipient.state, now).to_owned(),
+        reply: reply.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -302,23 +263,23 @@ mod tests {
         clock::{BootId, ManualClock},
         message::envelope::{BodyKind, Lane},
         queue::{
-            id::QueueId,
+            fixtures::accept,
             record::MessageRecord,
             schedule::{Due, Schedule},
-            state::Recipient,
+            state::{Recipient, RecipientState},
         },
     };
 
     const NOW: Timestamp = Timestamp(60);
 
-    fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> QueuedMessage {
+    fn message(number: u8, states: Vec<(RecipientState, Option<&str>)>) -> MessageRecord {
         let recipients = states.into_iter().map(|(state, reply)| Recipient {
             address: format!("r{number}@example.org").parse().expect("an address"),
             state,
             attempts: 0,
             last_reply: reply.map(str::to_owned),
         });
-        let record = MessageRecord {
+        MessageRecord {
             accepted_at: Timestamp(i64::from(number)),
             reverse_path: None,
             body: BodyKind::SevenBit,
@@ -342,8 +303,13 @@ mod tests {
             route: None,
             account: None,
             recipients: recipients.collect(),
-        };
-        QueuedMessage { id: QueueId::from_bytes([number; 16]), record }
+        }
+    }
+
+    /// Has the summary know a message with this number.
+    fn add(summary: &mut QueueSummary, number: u8, record: &MessageRecord, at: Timestamp) {
+        let digest = Digest::of(QueueId::from_bytes([number; 16]), record);
+        summary.add(&digest, AccountKey::MAIN, at, &Limited::new());
     }
 
     fn at(since_boot_ms: u64) -> Moment {
@@ -358,7 +324,6 @@ mod tests {
             orders: 0,
             was_empty: false,
             found: Arc::default(),
-            waiting: Pages::new(),
             forecasts: BTreeMap::new(),
         };
         for (took_ms, age, asked_ms, serves) in [
@@ -427,19 +392,11 @@ mod tests {
             RecipientState::Reserved { reservation: 1, since: Timestamp(1), resend: false };
         let mut summary = QueueSummary::default();
         let dead = RecipientState::Dead { since: Timestamp(1), reason: "550".into() };
-        summary.add(&message(0, vec![(dead, None)]), AccountKey::MAIN, NOW, &Limited::new());
-        summary.add(
-            &message(1, vec![(queued(70), None), (queued(50), Some("451 later"))]),
-            AccountKey::MAIN,
-            NOW,
-            &Limited::new(),
-        );
-        summary.add(
-            &message(2, vec![(reserved.clone(), None), (reserved, None)]),
-            AccountKey::MAIN,
-            NOW,
-            &Limited::new(),
-        );
+        let both = vec![(queued(70), None), (queued(50), Some("451 later"))];
+        let claimed = vec![(reserved.clone(), None), (reserved, None)];
+        for (number, states) in (0..).zip([vec![(dead, None)], both, claimed]) {
+            add(&mut summary, number, &message(number, states), NOW);
+        }
         assert_eq!((summary.recipients.queued, summary.recipients.reserved), (2, 2));
         assert_eq!(
             summary.next_due,
@@ -457,9 +414,9 @@ mod tests {
     fn what_is_scheduled_waits_for_nobody_and_from_its_time_on_when_that_has_come() {
         let queued = RecipientState::Queued { due: Timestamp(50), resend: true };
         let mut scheduled = message(1, vec![(queued, None)]);
-        let of = |message: &QueuedMessage, at| {
+        let of = |record: &MessageRecord, at| {
             let mut summary = QueueSummary::default();
-            summary.add(message, AccountKey::MAIN, at, &Limited::new());
+            add(&mut summary, 1, record, at);
             let totals = (
                 summary.recipients.scheduled,
                 summary.recipients.uncertain,
@@ -469,29 +426,35 @@ mod tests {
         };
         let (totals, oldest, _) = of(&scheduled, NOW);
         assert_eq!((totals, oldest), ((0, 1, 1), Some(Timestamp(1))));
-        scheduled.record.schedule = Some(Schedule::new(Timestamp(90)));
+        scheduled.schedule = Some(Schedule::new(Timestamp(90)));
         let due = Due { at: Timestamp(90), is_scheduled: true };
         let next = BTreeMap::from([((AccountKey::MAIN, Lane::Normal), due)]);
         assert_eq!(of(&scheduled, NOW), ((1, 0, 0), None, next.clone()));
         assert_eq!(of(&scheduled, Timestamp(90)), ((0, 1, 1), Some(Timestamp(90)), next));
     }
 
-    #[test]
-    fn only_the_refusals_of_the_newest_messages_are_kept() {
-        let mut summary = QueueSummary::default();
-        for number in 1..=9 {
-            let state = RecipientState::Dead {
-                since: Timestamp(0),
-                reason: format!("550 number {number}"),
-            };
-            summary.add(
-                &message(number, vec![(state, None)]),
-                AccountKey::MAIN,
-                NOW,
-                &Limited::new(),
-            );
+    #[tokio::test]
+    async fn a_look_at_a_long_queue_reads_the_records_of_the_newest_refusals_and_no_others() {
+        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 30);
+        for number in 0..300 {
+            let id = accept(&store, clock.wall()).await;
+            if number % 10 == 0 {
+                let reason = format!("550 number {number}");
+                store.hold(id, clock.wall(), reason).await.expect("it waits");
+            }
         }
+        // What was accepted last is written with it.
+        store.list(None, 1).await.expect("a queue");
+        let (outlook, before) = (Outlook::default(), store.records_read());
+        let (_, summary) = outlook.of(&store, &clock, Age::New).await.expect("a queue");
+        assert_eq!(store.records_read() - before, REFUSED_MAX as u64);
+        assert_eq!((summary.recipients.queued, summary.recipients.held), (270, 30));
+        assert_eq!(summary.due_of(AccountKey::MAIN), 270);
         let replies: Vec<&str> = summary.refused.iter().map(|error| error.reply.as_str()).collect();
-        assert_eq!(replies, [5, 6, 7, 8, 9].map(|number| format!("550 number {number}")));
+        assert_eq!(replies, [290, 280, 270, 260, 250].map(|number| format!("550 number {number}")));
+        let waiting = store.waiting_for(AccountKey::MAIN, clock.now()).await.expect("a queue");
+        assert_eq!(waiting.concat().len(), 270);
+        assert_eq!(store.records_read() - before, REFUSED_MAX as u64, "a forecast reads none");
     }
 }

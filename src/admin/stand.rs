@@ -189,7 +189,8 @@ pub(super) async fn foretell(
     let gather = || async {
         let (limits, pace_per_minute) = sources.upstreams.of(account).pacing();
         let footing = sources.store.footing(limits.account, now).await?;
-        Ok(Terms { now: now.wall, starts, paced, footing, limits, pace_per_minute })
+        let waiting = sources.store.waiting_for(account, now).await?;
+        Ok((waiting, Terms { now: now.wall, starts, paced, footing, limits, pace_per_minute }))
     };
     sources.outlook.forecast(account, gather).await
 }

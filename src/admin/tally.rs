@@ -1,7 +1,7 @@
 //! The last hours and days: how much came in, left and waited in each, and on whom the last day was spent.
 //!
-//! Rule: it is counted from the queue and the history, which are on disk, so that a restart forgets nothing of it. One walk
-//! serves everybody for so long that walks cost little of the time; a history that is too long is counted in part. Must not
+//! Rule: it is counted from the queue and the history, which are on disk, so that a restart forgets nothing of it; of what
+//! only waits in the queue its digests say enough. One walk serves everybody for so long that walks cost little of the time; a history that is too long is counted in part. Must not
 //! know how it is drawn.
 
 use std::{
@@ -16,12 +16,15 @@ use tokio::sync::Mutex;
 
 use super::{
     context::{Json, Refusal, Sources},
-    listing::look_back,
+    listing::look_back_at_history,
     outlook::is_younger,
 };
 use crate::{
     clock::{Moment, Timestamp},
-    queue::{QueueError, QueuedMessage, record::MessageRecord, state::RecipientState},
+    queue::{
+        Queue, QueueError, QueuedMessage, digest::Digest, id::QueueId, record::MessageRecord,
+        state::RecipientState,
+    },
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -32,7 +35,7 @@ pub(crate) const HOURS: usize = 24;
 pub(crate) const DAYS: usize = 14;
 /// What was accepted so long before the first of these days is looked at as well: it may have left later.
 const BEFORE: Duration = DAY.saturating_mul(5);
-/// Messages looked at, of the queue and of the history each.
+/// Messages of the history that are looked at.
 const MESSAGES_MAX: usize = 100_000;
 /// How long one walk serves everybody.
 const AGE_MAX_MS: u64 = 60_000;
@@ -105,18 +108,25 @@ async fn answer(sources: Sources, last: Last) -> Result<Json<Tally>, Refusal> {
         }
     }
     let at = sources.clock.now();
-    let tally = count(&sources, at.wall).await?;
+    let tally = count(&sources.store, at.wall).await?;
     let took_ms = sources.clock.now().since_boot_ms.saturating_sub(at.since_boot_ms);
     *last = Some((at, took_ms, tally.clone()));
     Ok(Json(tally))
 }
 
-async fn count(sources: &Sources, now: Timestamp) -> Result<Tally, QueueError> {
-    let mut counter = Counter::new(now);
+async fn count(store: &Queue, now: Timestamp) -> Result<Tally, QueueError> {
     let oldest = now.before(DAY * DAYS as u32).before(BEFORE);
+    let look =
+        |(counter, ended): &mut (Counter, Vec<QueueId>), digest: Digest| match digest.has_ends() {
+            true => ended.push(digest.id),
+            false => counter.add_waiting(&digest),
+        };
+    let found = (Counter::new(now), Vec::new());
+    let ((mut counter, ended), is_whole) = store.look_through(found, look).await?;
+    store.messages(&ended).await?.iter().for_each(|message| counter.add(message));
     let add = |message: &QueuedMessage| counter.add(message);
-    let partial = look_back(&sources.store, oldest, MESSAGES_MAX, add).await?;
-    Ok(counter.tally(partial))
+    let partial = look_back_at_history(store, oldest, MESSAGES_MAX, add).await?;
+    Ok(counter.tally(partial || !is_whole))
 }
 
 /// What was counted so far.
@@ -139,6 +149,14 @@ impl Counter {
             lanes: BTreeMap::new(),
             clients: HashMap::new(),
             other_clients: 0,
+        }
+    }
+
+    /// A message of which every recipient waits.
+    fn add_waiting(&mut self, digest: &Digest) {
+        let recipients = u64::from(digest.queued()) + u64::from(digest.reserved);
+        for spans in [&mut self.hours, &mut self.days] {
+            spans.add_waiting(digest.accepted_at, recipients);
         }
     }
 
@@ -252,6 +270,19 @@ impl Spans {
         self.spans.get_mut(place)
     }
 
+    /// Recipients that wait.
+    fn add_waiting(&mut self, accepted_at: Timestamp, recipients: u64) {
+        if let Some(span) = self.span(accepted_at) {
+            span.accepted += recipients;
+        }
+        let last = self.spans.len();
+        let from = usize::try_from(self.place(accepted_at)).unwrap_or(0);
+        let from = from.min(last.saturating_sub(1));
+        let recipients = i64::try_from(recipients).unwrap_or(i64::MAX);
+        self.waiting[from] += recipients;
+        self.waiting[last] -= recipients;
+    }
+
     fn add(&mut self, accepted_at: Timestamp, end: Option<End>) {
         if let Some(span) = self.span(accepted_at) {
             span.accepted += 1;
@@ -286,6 +317,10 @@ impl Spans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        clock::{Clock as _, ManualClock},
+        queue::fixtures::accept,
+    };
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -296,6 +331,27 @@ mod tests {
             spans.add(ago(*accepted), end.map(|(minutes, how)| End { at: ago(minutes), how }));
         }
         spans.finished()
+    }
+
+    #[tokio::test]
+    async fn of_what_only_waits_no_record_is_read_and_the_tally_is_that_of_the_records() {
+        let clock = ManualClock::new(NOW);
+        let store = Queue::in_memory(Arc::new(clock.clone()), 1 << 30);
+        for number in 0..200 {
+            let id = accept(&store, clock.wall()).await;
+            clock.advance(Duration::from_secs(5));
+            if number % 50 == 0 {
+                store.hold(id, clock.wall(), "look at it".into()).await.expect("it waits");
+            }
+        }
+        let mut counter = Counter::new(clock.wall());
+        let all = store.list(None, 1_000).await.expect("a queue");
+        all.iter().for_each(|message| counter.add(message));
+        let before = store.records_read();
+        let tally = count(&store, clock.wall()).await.expect("a queue");
+        assert_eq!(store.records_read() - before, 4, "those with an end");
+        assert_eq!(tally, counter.tally(false));
+        assert_eq!(tally.days.last().map(|day| day.waiting), Some(196));
     }
 
     #[test]

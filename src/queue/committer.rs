@@ -24,11 +24,12 @@ use tracing::{error, info};
 use super::{
     batch::Batch,
     closing,
+    digest::Digests,
     engine::{Claims, Engine},
     error::QueueError,
     folding::Folding,
     id::QueueId,
-    index::{Changes, Index, IndexError, IndexSource},
+    index::{Changes, Index, IndexError, IndexSource, readable},
     options::{Fairness, Options, Room},
     recovery::{self, Opened, Opening, QueueOpenError},
     routes::Accounts,
@@ -46,6 +47,10 @@ use crate::{
 const BATCH_MAX: usize = 256;
 /// How often an idle queue looks whether the clock was set.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How soon it reads on what is not known of a long queue, or not any more.
+const READ_ON_AFTER: Duration = Duration::from_millis(5);
+/// Records that are then read at once, which takes a millisecond.
+pub(super) const READ_AT_ONCE: usize = 256;
 /// How often it is written, with something else, how far stored time has come.
 const SEEN_EVERY_MS: u64 = 60_000;
 /// How long a new message's record waits for company.
@@ -113,7 +118,7 @@ pub(super) struct Committer {
 impl Committer {
     /// Serves until the last verb or until nobody can send one any more.
     pub(super) fn serve(mut self, jobs: &Receiver<Job>) {
-        while let Some(batch) = gather(jobs) {
+        while let Some(batch) = gather(jobs, self.patience()) {
             let last = batch.iter().any(|job| job.urgency == Urgency::Last);
             let outcome = self.commit(batch);
             if last {
@@ -131,6 +136,12 @@ impl Committer {
         }
     }
 
+    /// How long it waits for something to do.
+    fn patience(&self) -> Duration {
+        let is_missing = sync::lock(&self.shared.digests).room() > 0;
+        if is_missing { READ_ON_AFTER } else { LOOK_EVERY }
+    }
+
     /// Runs a batch; an error means that the index is of no use any more.
     fn commit(&mut self, jobs: Vec<Job>) -> Result<(), IndexError> {
         let closed = || IndexError::Failed("the queue's index is closed".into());
@@ -146,7 +157,10 @@ impl Committer {
         let mut batch = Batch::new(&mut self.engine, &*index, now);
         // sled panics when it finds its files damaged.
         let written = panic::catch_unwind(AssertUnwindSafe(|| {
-            looked(&mut batch);
+            looked(&mut batch, &self.shared.digests);
+            if jobs.is_empty() {
+                self.shared.read_on(&*index)?;
+            }
             for job in jobs {
                 permits.push(job.permit);
                 answers.push((job.run)(&mut batch));
@@ -186,6 +200,11 @@ impl Committer {
 
     /// What follows from a write: totals, files to remove, workers to wake.
     fn after(&mut self, changes: Changes) {
+        if !changes.messages.is_empty() {
+            let mut digests = sync::lock(&self.shared.digests);
+            let changed = changes.messages.iter();
+            changed.for_each(|(id, record)| digests.note(*id, record.as_ref()));
+        }
         // After a step of the clock other things are due.
         let work = changes.adds_work || changes.timeline.is_some();
         self.copied(|copy, ledger, half_unknown| {
@@ -306,18 +325,20 @@ pub(super) fn start(
 }
 
 /// Looks at the clocks. A step of the wall clock is written with the batch, and told once.
-fn looked(batch: &mut Batch<'_>) {
+fn looked(batch: &mut Batch<'_>, digests: &Mutex<Digests>) {
     if let Some((found, timeline)) = batch.engine.look(batch.now) {
         recovery::tell(found);
         batch.index.set_timeline(timeline.clone());
         batch.changes.timeline = Some(timeline.clone());
+        // Their times are read anew as they are shown from now on.
+        *sync::lock(digests) = Digests::default();
     }
 }
 
 /// Waits for work and takes what is there: nothing, when it is time to look at the clocks. `None` when nobody can send
 /// any more.
-fn gather(jobs: &Receiver<Job>) -> Option<Vec<Job>> {
-    let first = match jobs.recv_timeout(LOOK_EVERY) {
+fn gather(jobs: &Receiver<Job>, patience: Duration) -> Option<Vec<Job>> {
+    let first = match jobs.recv_timeout(patience) {
         Ok(first) => first,
         Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
         Err(RecvTimeoutError::Disconnected) => return None,
@@ -365,6 +386,8 @@ pub(super) struct Shared {
     /// For reading; `None` while it is closed.
     pub(super) index: RwLock<Option<Arc<dyn Index>>>,
     source: Box<dyn IndexSource>,
+    /// What is known of its messages, as they were written last.
+    pub(super) digests: Mutex<Digests>,
     pub(super) unconfirmed: Mutex<Option<UnconfirmedSends>>,
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -414,6 +437,7 @@ impl Shared {
             spool: Arc::new(spool),
             index: RwLock::default(),
             source,
+            digests: Mutex::default(),
             unconfirmed: Mutex::default(),
             messages: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -455,10 +479,24 @@ impl Shared {
         self.messages.store(reconciled.messages, Ordering::Relaxed);
         self.bytes.store(reconciled.bytes, Ordering::Relaxed);
         self.set_aside.store(self.spool.set_aside_count(), Ordering::Relaxed);
+        *sync::lock(&self.digests) = reconciled.digests;
         *sync::write(&self.index) = Some(Arc::clone(&index));
         self.trouble
             .send_if_modified(|trouble| trouble.take_if(|trouble| !trouble.for_good).is_some());
         Ok(Loaded { index, engine, copy })
+    }
+
+    /// Reads the next messages behind the digests; true when none of them is missing.
+    pub(super) fn read_on(&self, index: &dyn Index) -> Result<bool, IndexError> {
+        let mut digests = sync::lock(&self.digests);
+        let room = digests.room().min(READ_AT_ONCE);
+        if room > 0 {
+            let behind = readable(index.messages(digests.last())).take(room);
+            let behind = behind.collect::<Result<Vec<_>, _>>()?;
+            let messages = behind.iter().map(|message| (message.id, &message.record));
+            digests.append(messages, behind.len() < room);
+        }
+        Ok(digests.room() == 0)
     }
 
     /// Refuses everything until the index is open again.

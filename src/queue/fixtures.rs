@@ -43,7 +43,7 @@ pub(crate) fn envelope(accepted_at: Timestamp) -> Envelope {
 }
 
 /// The message, queued.
-pub(super) async fn accept(queue: &Queue, accepted_at: Timestamp) -> QueueId {
+pub(crate) async fn accept(queue: &Queue, accepted_at: Timestamp) -> QueueId {
     let mut draft = queue.begin(envelope(accepted_at)).unwrap();
     draft.write(b"Subject: toner\r\n\r\nlow\r\n").await.unwrap();
     queue.enqueue(draft).await.unwrap().id()

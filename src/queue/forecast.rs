@@ -11,11 +11,11 @@ use std::{
 
 use super::{
     claim::ClaimLimits,
+    digest::Digest,
     id::QueueId,
     options::Fairness,
     order::{Next, Order, Place, Standings, Turn},
     origin::OriginKey,
-    record::MessageRecord,
     schedule::Due,
     way::Way,
 };
@@ -57,22 +57,19 @@ struct Rare {
 
 impl Waiting {
     /// What of a message waits; `None` when nothing does.
-    pub(crate) fn of(id: QueueId, record: &MessageRecord, fairness: &Fairness) -> Option<Self> {
-        let turn = Turn::of_waiting(id, record)?;
-        let mut later = BTreeMap::new();
-        for due in record.recipients.iter().filter_map(|one| record.due(&one.state)) {
-            *later.entry(due.at).or_insert(0) += 1;
-        }
-        let (due, recipients) = later.pop_first()?;
-        let rare = Rare { later, way: turn.way };
+    pub(crate) fn of(digest: &Digest, fairness: &Fairness) -> Option<Self> {
+        let mut dues = digest.dues();
+        let (due, recipients) = dues.next()?;
+        let later = dues.map(|(due, recipients)| (due.at, recipients)).collect();
+        let rare = Rare { later, way: digest.rare().way };
         Some(Self {
-            id,
-            origin: turn.origin,
-            lane: record.lane,
-            is_scheduled: turn.due.is_scheduled,
-            by_due: !record.keeps_place,
-            due,
-            limit: fairness.limit_of(record.rule.as_deref()),
+            id: digest.id,
+            origin: digest.origin,
+            lane: digest.lane,
+            is_scheduled: due.is_scheduled,
+            by_due: !digest.keeps_place,
+            due: due.at,
+            limit: fairness.limit_of(digest.rare().rule.as_deref()),
             recipients,
             rare: (rare != Rare::default()).then(|| Box::new(rare)),
         })

@@ -205,7 +205,7 @@ impl dyn Index + '_ {
     }
 
     /// The records of these messages, read one by one; a key that outlived its record is passed over.
-    fn entries(&self, ids: Vec<QueueId>) -> impl Iterator<Item = Entry> {
+    pub(super) fn entries(&self, ids: Vec<QueueId>) -> impl Iterator<Item = Entry> {
         ids.into_iter().filter_map(|id| {
             self.message(id).map(|record| record.map(|record| (id, record))).transpose()
         })

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -33,6 +33,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemoryIndex {
     stored: Arc<Mutex<Stored>>,
+    /// Records of queued messages that were read.
+    read: Arc<AtomicU64>,
     faults: Faults,
 }
 
@@ -75,6 +77,7 @@ impl Index for MemoryIndex {
         if stored.damaged.contains(&id) {
             return Err(IndexError::Damaged { id, reason: "it was damaged by a test".into() });
         }
+        self.read.fetch_add(1, Ordering::Relaxed);
         Ok(stored.messages.get(&id).cloned())
     }
 
@@ -83,7 +86,9 @@ impl Index for MemoryIndex {
         let stored = self.lock();
         let messages = stored.messages.range((from, Bound::Unbounded));
         let messages: Vec<_> = messages.map(|(id, record)| Ok((*id, record.clone()))).collect();
-        Box::new(messages.into_iter())
+        Box::new(messages.into_iter().inspect(|_| {
+            self.read.fetch_add(1, Ordering::Relaxed);
+        }))
     }
 
     fn newest(&self) -> Result<Option<QueueId>, IndexError> {
@@ -211,7 +216,7 @@ pub(super) struct Memory {
 impl Memory {
     /// An empty one, whose steps fail as `faults` says.
     pub(super) fn new(faults: Faults) -> io::Result<Self> {
-        let index = MemoryIndex { stored: Arc::default(), faults };
+        let index = MemoryIndex { stored: Arc::default(), read: Arc::default(), faults };
         Ok(Self { index, directory: Arc::new(Scratch::make()?) })
     }
 
@@ -219,6 +224,12 @@ impl Memory {
     #[cfg(test)]
     pub(super) fn damage(&self, id: QueueId) {
         self.index.lock().damaged.insert(id);
+    }
+
+    /// Records of queued messages that were read so far.
+    #[cfg(test)]
+    pub(super) fn records_read(&self) -> u64 {
+        self.index.read.load(Ordering::Relaxed)
     }
 
     /// Where the spool lies.

@@ -46,11 +46,9 @@ impl Turn {
 
     /// The turn that a message waits for; `None` while a worker has it or when nothing of it waits.
     pub(super) fn of(id: QueueId, record: &MessageRecord) -> Option<Self> {
-        if record.is_reserved() { None } else { Self::of_waiting(id, record) }
-    }
-
-    /// The turn of what waits of it, also while a worker has the rest.
-    pub(super) fn of_waiting(id: QueueId, record: &MessageRecord) -> Option<Self> {
+        if record.is_reserved() {
+            return None;
+        }
         let mut recipients = 0;
         let dues = record.recipients.iter().filter_map(|one| record.due(&one.state));
         let due = dues.inspect(|_| recipients += 1).min()?;

@@ -229,6 +229,17 @@ impl MessageRecord {
         self.recipients.iter().any(|one| self.state_name(&one.state, now) == name)
     }
 
+    /// The first of its recipients that was refused for now or for good, and in which words.
+    pub(crate) fn first_refusal(&self) -> Option<(&Recipient, &str)> {
+        self.recipients.iter().find_map(|recipient| match &recipient.state {
+            state if state.is_settled() => None,
+            RecipientState::Held { reason, .. } | RecipientState::Dead { reason, .. } => {
+                Some((recipient, reason.as_str()))
+            }
+            _ => recipient.last_reply.as_deref().map(|reply| (recipient, reply)),
+        })
+    }
+
     /// The places of its recipients of whom nobody was told that they are dead, or held because no answer came.
     pub fn untold(&self) -> impl Iterator<Item = usize> {
         self.given_up().filter(|place| !self.told.contains(place))

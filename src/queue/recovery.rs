@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use super::{
     batch::{Batch, Fate, Unusable},
+    digest::Digests,
     engine::{Claims, Engine},
     folding,
     id::QueueId,
@@ -368,12 +369,13 @@ pub(super) struct Reconciled {
     pub(super) engine: Engine,
     pub(super) messages: u64,
     pub(super) bytes: u64,
+    pub(super) digests: Digests,
     /// What is folded.
     pub(super) folded: Vec<FoundFolded>,
 }
 
 /// What the queue holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Contents {
     messages: u64,
     bytes: u64,
@@ -382,11 +384,19 @@ struct Contents {
     folded: Vec<FoundFolded>,
     /// What waits to be claimed.
     turns: Vec<Turn>,
+    digests: Digests,
 }
 
 impl Contents {
+    /// Those of an empty queue.
+    fn of_nothing() -> Self {
+        let (folded, turns, digests) = (Vec::new(), Vec::new(), Digests::of_nothing());
+        Self { messages: 0, bytes: 0, recovered: 0, folded, turns, digests }
+    }
+
     /// One more message.
-    fn add(&mut self, record: &MessageRecord) {
+    fn add(&mut self, id: QueueId, record: &MessageRecord) {
+        self.digests.note(id, Some(record));
         self.messages += 1;
         self.bytes += record.size_bytes;
         self.folded.extend(folding::found(record));
@@ -410,7 +420,7 @@ impl Reconciliation<'_> {
         let listing = self.spool.list().map_err(|error| IndexError::Failed(error.to_string()))?;
         let mut unclaimed: HashSet<QueueId> = listing.messages.into_iter().collect();
         let mut marked: HashSet<QueueId> = listing.marked.into_iter().collect();
-        let mut found = Contents::default();
+        let mut found = Contents::of_nothing();
         let mut batch = Batch::new(&mut engine, self.index, self.now);
         for entry in self.index.messages(None) {
             match entry {
@@ -437,9 +447,9 @@ impl Reconciliation<'_> {
             self.write(&mut found, &mut batch, CHUNK)?;
         }
         self.write(&mut found, &mut batch, 0)?;
-        let Contents { messages, bytes, folded, turns, .. } = found;
+        let Contents { messages, bytes, folded, turns, digests, .. } = found;
         engine.order.begin(turns, (), self.now.wall);
-        Ok(Reconciled { engine, messages, bytes, folded })
+        Ok(Reconciled { engine, messages, bytes, digests, folded })
     }
 
     /// A record: its file must be there, its claim's worker may be dead.
@@ -451,7 +461,7 @@ impl Reconciliation<'_> {
         record: &MessageRecord,
         present: bool,
     ) -> Result<(), IndexError> {
-        found.add(record);
+        found.add(id, record);
         let lost =
             !present && record.recipients.iter().any(|recipient| !recipient.state.is_final());
         if lost {
@@ -515,7 +525,7 @@ impl Reconciliation<'_> {
                 let record = arriving(described.record(), self.now.wall);
                 let record = self.spool.as_marked(id, record, self.now.wall);
                 info!(%id, "a message without a record is queued from its file");
-                found.add(&record);
+                found.add(id, &record);
                 batch.changes.put(id, None, Some(record));
             }
             Err(problem) if problem.is_newer() => {
@@ -565,6 +575,8 @@ impl Reconciliation<'_> {
         }
         let whole = std::mem::take(&mut batch.changes);
         self.index.apply(&whole)?;
+        let changed = whole.messages.iter();
+        changed.for_each(|(id, record)| found.digests.note(*id, record.as_ref()));
         for (id, _) in whole.removed {
             let end = whole.history.get(&id).and_then(Option::as_ref);
             let retirement = Retirement::of(end, self.keeps_relayed);

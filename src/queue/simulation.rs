@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     about::{About, Client},
     claim::ClaimLimits,
+    digest::Digest,
     folding::{self, Folding},
     forecast::{self, Footing, Left, Play, Step, Waiting},
     id::QueueId,
@@ -142,7 +143,7 @@ impl Simulation {
     }
 
     fn wait(&mut self, id: QueueId, record: &MessageRecord, whose: Whose) {
-        if let Some(waiting) = Waiting::of(id, record, &self.terms.fairness) {
+        if let Some(waiting) = Waiting::of(&Digest::of(id, record), &self.terms.fairness) {
             self.waiting.push(waiting);
             self.whose.push(whose);
         }

@@ -27,11 +27,14 @@ pub(crate) enum Way {
 
 impl Default for Way {
     fn default() -> Self {
-        Self::Route(RouteKey::default())
+        Self::UNROUTED
     }
 }
 
 impl Way {
+    /// That of mail for which no route was found.
+    pub(super) const UNROUTED: Self = Self::Route(RouteKey(0));
+
     /// That of a message.
     pub(crate) fn of(record: &MessageRecord) -> Self {
         let is_uncertain =

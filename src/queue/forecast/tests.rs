@@ -7,7 +7,7 @@ use crate::{
     budget::AccountKey,
     clock::{Clock, ManualClock},
     message::envelope::Envelope,
-    queue::{Claim, Outcome, Queue, QueuedMessage, Settlement, fixtures::envelope, only::Only},
+    queue::{Claim, Outcome, Queue, Settlement, fixtures::envelope, only::Only},
 };
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -49,12 +49,8 @@ async fn accept_of(
 /// What the forecast says now.
 async fn foretold(queue: &Queue, clock: &ManualClock, limits: ClaimLimits) -> Forecast {
     let now = clock.now();
-    let waiting = queue.list(None, 10_000).await.unwrap();
-    let fairness = queue.fairness();
-    let page = |page: &[QueuedMessage]| {
-        page.iter().filter_map(|one| Waiting::of(one.id, &one.record, &fairness)).collect()
-    };
-    let waiting = waiting.chunks(7).map(page).collect();
+    let waiting = queue.waiting_for(AccountKey::MAIN, now).await.unwrap().concat();
+    let waiting = waiting.chunks(7).map(<[_]>::to_vec).collect();
     let footing = queue.footing(AccountKey::MAIN, now).await.unwrap();
     let (now, paced) = (now.wall, false);
     Forecast::new(waiting, Terms { now, starts: now, paced, footing, limits, pace_per_minute: 0 })
