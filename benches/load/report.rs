@@ -238,6 +238,13 @@ const LINES: &[Line] = &[
     Line("who leaves next, of 100,000 of 1,000 origins", "decision", "ns", "ns", Target::Most(1e6)),
     Line("memory for each of them", "decision", "octets", "octets", Target::Shown),
     Line("100 rules, for each message", "rules", "us", "us", Target::Most(20.0)),
+    Line("fleet of one host, claims settled", "fleet-1", "rate", "/s", Target::Shown),
+    Line("fleet of 5 hosts", "fleet-5", "rate", "/s", Target::Shown),
+    Line("fleet of 20 hosts", "fleet-20", "rate", "/s", Target::Shown),
+    Line("one claim and its settlement, one host", "fleet-1", "each_ms", "ms", Target::Shown),
+    Line("the same of 20 hosts at once", "fleet-20", "each_ms", "ms", Target::Shown),
+    Line("messages of the fleet", "fleet-growth", "messages", "", Target::Shown),
+    Line("its tables after them", "fleet-growth", "kib", "KiB", Target::Most(4_096.0)),
     Line(
         "more memory with a page that nobody visits",
         "page-memory",

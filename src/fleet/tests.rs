@@ -1,5 +1,7 @@
 //! The fleet's contract: of the books in PostgreSQL, of the way to them, of a host's share, and of the protocol as a whole.
 
+#[cfg(feature = "fleet")]
+mod figures;
 mod model;
 #[cfg(feature = "fleet")]
 mod scene;
