@@ -3,6 +3,8 @@
 //!
 //! `tests/fleet/fetch` unpacks the database; without it these tests fail.
 
+mod faults;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use fastrand::Rng;
@@ -30,14 +32,18 @@ struct Host {
 
 impl Host {
     fn new(name: &'static str, gmail: &Gmail, database: (&Postgres, &str)) -> Self {
-        let limit = u32::try_from(LIMIT).expect("a small number");
-        let home = home_without_brakes(&gmail.upstream(), limit);
         let (server, database) = database;
+        Self::at(name, gmail, LIMIT, (server.port, database))
+    }
+
+    /// A host to whom the server seems to be at this port.
+    fn at(name: &'static str, gmail: &Gmail, limit: usize, (port, database): (u16, &str)) -> Self {
+        let limit = u32::try_from(limit).expect("a small number");
+        let home = home_without_brakes(&gmail.upstream(), limit);
         let password = home.path("database-password");
         fs::write(&password, PASSWORD).expect("a file");
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("a mode");
-        let address =
-            format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", server.port);
+        let address = format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable");
         let password = password.display().to_string();
         let home = home
             .environment("PILLARBOX__FLEET__DATABASE", &address)
@@ -72,13 +78,15 @@ impl Host {
     }
 }
 
-/// As if so much time had passed for the books of the fleet.
-fn pass_a_day(server: &Postgres, database: &str) {
+/// As if so many hours had passed for the books of the fleet.
+fn pass(hours: u64, server: &Postgres, database: &str) {
     server.sql(
         database,
-        "UPDATE pillarbox.account SET latest = latest - interval '25 h';
-         UPDATE pillarbox.reservation SET lease_until = lease_until - interval '25 h',
-             counts_until = counts_until - interval '25 h'",
+        &format!(
+            "UPDATE pillarbox.account SET latest = latest - interval '{hours} h';
+             UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{hours} h',
+                 counts_until = counts_until - interval '{hours} h'"
+        ),
     );
 }
 
@@ -90,13 +98,17 @@ fn counted(server: &Postgres, database: &str) -> usize {
     sum.parse().expect("a number")
 }
 
-fn until(what: &str, hosts: &[Host], mut reached: impl FnMut() -> bool) {
+fn until<'a>(
+    what: &str,
+    hosts: impl IntoIterator<Item = &'a Host>,
+    mut reached: impl FnMut() -> bool,
+) {
     let reached = within(PATIENCE, || {
         std::thread::sleep(Duration::from_millis(100));
         reached()
     });
-    let logs = || hosts.iter().map(|host| tail(&host.home.log()).to_owned()).collect::<String>();
-    assert!(reached, "not {what}: {}", logs());
+    let logs = hosts.into_iter().map(|host| tail(&host.home.log()).to_owned());
+    assert!(reached, "not {what}: {}", logs.collect::<String>());
 }
 
 #[test]
@@ -131,7 +143,7 @@ fn three_hosts_one_of_which_is_killed_never_spend_more_than_their_day_together_a
         if gmail.missing(all()).is_empty() {
             break;
         }
-        pass_a_day(&server, &database);
+        pass(25, &server, &database);
         hosts.iter().for_each(Host::look_again);
         until("another day spent", &hosts, || {
             gmail.missing(all()).is_empty() || counted(&server, &database) == LIMIT

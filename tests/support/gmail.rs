@@ -99,6 +99,11 @@ impl Gmail {
         self.accepted().iter().map(|message| message.rcpt_to.len()).sum()
     }
 
+    /// How often it said that the day is full.
+    pub(crate) fn quota_refusals(&self) -> u64 {
+        self.sandbox().mailbox().counters().quota_refusals
+    }
+
     /// Copies of each message for each recipient.
     pub(crate) fn copies(&self) -> HashMap<(String, String), Vec<Arc<Accepted>>> {
         let mut copies: HashMap<_, Vec<Arc<Accepted>>> = HashMap::new();

@@ -10,6 +10,7 @@ pub(crate) mod gmail;
 pub(crate) mod hostile;
 pub(crate) mod lookalike_clock;
 pub(crate) mod loop_disk;
+pub(crate) mod network;
 pub(crate) mod outage;
 pub(crate) mod playground;
 pub(crate) mod postgres;
