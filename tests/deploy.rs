@@ -167,6 +167,35 @@ fn compose_the_shared_relay_trusts_the_containers_and_not_their_gateway() {
     is_hardened(relay);
 }
 
+#[test]
+fn compose_the_fleet_has_two_hosts_with_a_name_and_a_queue_each_and_a_database_that_no_network_reaches()
+ {
+    let [document] = &yaml("deploy/compose/fleet.yaml")[..] else { panic!("one document") };
+    let services = &document["services"];
+    let relays = ["relay-a", "relay-b"].map(|name| {
+        let relay = &services[name];
+        assert_eq!(relay["hostname"], name);
+        is_hardened(relay);
+        (relay, load(&of_compose(relay), None))
+    });
+    for (relay, settings) in &relays {
+        let own = relay["networks"]["mail"]["ipv4_address"].as_str().unwrap();
+        assert!(settings.listener.addresses.iter().any(|one| one.address.ip().to_string() == own));
+        assert!(trusts(settings, "172.30.25.128") && !trusts(settings, "172.30.25.1"));
+        let database = relay["environment"]["PILLARBOX__FLEET__DATABASE"].as_str().unwrap();
+        assert_eq!(database, "postgres:///pillarbox?host=/run/postgresql&user=pillarbox");
+        assert!(relay["volumes"].as_array().unwrap().contains(&"socket:/run/postgresql".into()));
+    }
+    assert_ne!(relays[0].0["volumes"][0], relays[1].0["volumes"][0]);
+    assert_ne!(relays[0].0["networks"]["mail"], relays[1].0["networks"]["mail"]);
+    let database = &services["database"];
+    assert_eq!(database["network_mode"], "none");
+    let socket = &database["volumes"].as_array().unwrap()[1];
+    assert_eq!(socket, "socket:/var/run/postgresql");
+    assert_eq!(database["environment"]["POSTGRES_USER"], "pillarbox");
+    assert_eq!(database["environment"]["POSTGRES_DB"], "pillarbox");
+}
+
 fn is_hardened(service: &Value) {
     assert_eq!(service["read_only"], true);
     assert_eq!(service["cap_drop"][0], "ALL");
@@ -178,22 +207,16 @@ fn is_hardened(service: &Value) {
     assert!(settings::SECRET_NAMES.contains(&secret), "{secret}");
 }
 
-#[test]
-fn kubernetes_the_shared_relay_has_one_writer_and_trusts_pods_but_no_gateway() {
-    let documents = yaml("deploy/kubernetes/shared.yaml");
-    let file = kind(&documents, "ConfigMap")["data"]["relay.toml"].as_str().unwrap().to_owned();
+/// A relay of a cluster that pods reach and no gateway does, and its pod.
+fn relay_of_a_cluster(documents: &[Value], of: &str) -> (toml::Table, Value) {
+    let file = kind(documents, "ConfigMap")["data"]["relay.toml"].as_str().unwrap().to_owned();
     let settings = load(&of_the_image(), Some(&file));
     assert!(trusts(&settings, "10.244.0.7"));
     for stranger in ["10.244.0.1", "10.244.1.1", "10.0.0.1", "192.168.1.5"] {
         assert!(!trusts(&settings, stranger), "{stranger}");
     }
-    let deployment = &kind(&documents, "Deployment")["spec"];
-    assert_eq!(
-        (&deployment["replicas"], &deployment["strategy"]["type"]),
-        (&1.into(), &"Recreate".into())
-    );
-    let pod = &deployment["template"]["spec"];
-    is_restricted(pod, &pod["containers"][0]);
+    let pod = kind(documents, of)["spec"]["template"]["spec"].clone();
+    is_restricted(&pod, &pod["containers"][0]);
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         let path = pod["containers"][0][probe]["httpGet"]["path"].as_str().unwrap();
         assert!(["/health/live", "/health/ready"].contains(&path), "{path}");
@@ -201,11 +224,45 @@ fn kubernetes_the_shared_relay_has_one_writer_and_trusts_pods_but_no_gateway() {
     let port = u64::from(settings.admin.http.expect("the probes need it").port());
     let ports = pod["containers"][0]["ports"].as_array().unwrap();
     assert!(ports.iter().any(|one| one["name"] == "http" && one["containerPort"] == port));
-    let policy = &kind(&documents, "NetworkPolicy")["spec"];
+    let policy = &kind(documents, "NetworkPolicy")["spec"];
     assert_eq!(policy["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
-    assert_eq!(kind(&documents, "Service")["spec"]["type"], "ClusterIP");
+    assert_eq!(kind(documents, "Service")["spec"]["type"], "ClusterIP");
+    (file.parse().unwrap(), pod)
+}
+
+#[test]
+fn kubernetes_the_shared_relay_has_one_writer_and_trusts_pods_but_no_gateway() {
+    let documents = yaml("deploy/kubernetes/shared.yaml");
+    let (file, pod) = relay_of_a_cluster(&documents, "Deployment");
+    assert!(!file.contains_key("fleet"));
+    let deployment = &kind(&documents, "Deployment")["spec"];
+    assert_eq!(
+        (&deployment["replicas"], &deployment["strategy"]["type"]),
+        (&1.into(), &"Recreate".into())
+    );
     let claim = kind(&documents, "PersistentVolumeClaim");
     assert_eq!(claim["metadata"]["name"], pod["volumes"][0]["persistentVolumeClaim"]["claimName"]);
+}
+
+#[test]
+fn kubernetes_each_host_of_the_fleet_has_a_name_and_a_volume_that_stay_and_reaches_the_database() {
+    let documents = yaml("deploy/kubernetes/fleet.yaml");
+    let (file, pod) = relay_of_a_cluster(&documents, "StatefulSet");
+    let database = file["fleet"]["database"].as_str().unwrap();
+    assert!(database.starts_with("postgres://pillarbox@"), "{database}");
+    assert!(pod.get("hostname").is_none(), "its pod's name is the host's");
+    let hosts = &kind(&documents, "StatefulSet")["spec"];
+    assert!(hosts["replicas"].as_u64() >= Some(2));
+    let mount = &pod["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["mountPath"], "/var/lib/pillarbox");
+    assert_eq!(hosts["volumeClaimTemplates"][0]["metadata"]["name"], mount["name"]);
+    let headless = documents.iter().any(|one| {
+        one["spec"]["clusterIP"] == "None" && one["metadata"]["name"] == hosts["serviceName"]
+    });
+    assert!(headless, "a StatefulSet needs the service that it names");
+    let policy = &kind(&documents, "NetworkPolicy")["spec"]["egress"];
+    let is_database = |rule: &Value| rule["ports"][0]["port"] == 5432;
+    assert!(policy.as_array().unwrap().iter().any(is_database));
 }
 
 #[test]
@@ -321,7 +378,12 @@ fn the_commands_of_the_documents_make_a_secret_that_the_user_of_the_image_can_re
     let user = dockerfile.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
     let (user, _) = user.split_once(':').unwrap();
     let command = format!("install -m 0400 -o {user} /dev/stdin pillarbox-password");
-    let files = ["deploy/compose/shared.yaml", "deploy/compose/sidecar.yaml", "docs/containers.md"];
+    let files = [
+        "deploy/compose/shared.yaml",
+        "deploy/compose/sidecar.yaml",
+        "deploy/compose/fleet.yaml",
+        "docs/containers.md",
+    ];
     for file in files {
         assert!(text(file).contains(&command), "{file}: {command}");
         assert!(!text(file).contains("install -m 0600 /dev/stdin pillarbox-password"), "{file}");
