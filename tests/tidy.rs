@@ -264,6 +264,40 @@ fn the_package_check_refuses_a_package_by_name_and_by_number() {
     assert_eq!(packages::unwanted(&lock(&[&many[..], &["x"]].concat())).len(), 1);
 }
 
+/// What `cargo deny` refuses as well, where it is installed.
+#[test]
+fn no_package_is_there_twice_but_those_that_deny_toml_names() {
+    let deny = read("deny.toml");
+    let table: toml::Table = deny.parse().unwrap();
+    let targets = table["graph"]["targets"].as_array().unwrap();
+    let mut listed = String::new();
+    for target in targets.iter().filter_map(|target| target.as_str()) {
+        let arguments =
+            "tree --workspace --locked --offline --duplicates --depth 0 --prefix none --target";
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        let ended = cargo.args(arguments.split(' ')).arg(target).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        listed += &String::from_utf8(ended.stdout).unwrap();
+    }
+    assert!(listed.contains("parking_lot v0.11"), "{listed}");
+    expect_none(packages::several_versions(&listed, &deny));
+}
+
+#[test]
+fn the_check_of_versions_refuses_a_second_one_and_an_exception_without_one() {
+    let deny = "[bans]\nskip = [{ crate = \"a@0.2\", reason = \"b\" }]\n";
+    for (listed, found) in [
+        ("a v0.2.9\na v0.4.0 (proc-macro)\n", 0),
+        ("a v0.2.9\na v0.4.0\na v0.20.1\n", 1),
+        ("a v0.2.9\na v0.4.0\nb v1.0.0\nb v2.0.0 (*)\n", 1),
+        ("b v1.0.0\nb v2.0.0\n", 2),
+        ("", 1),
+    ] {
+        let lines = packages::several_versions(listed, deny);
+        assert_eq!(lines.len(), found, "{listed}: {lines:?}");
+    }
+}
+
 #[test]
 fn comments_and_strings_are_no_code() {
     let text = r####"let a = "x::y\"z"; // b::c

@@ -1,5 +1,7 @@
 //! The packages that a build compiles, as Cargo.lock has them: what must not come back, and how many there may be.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 /// Packages that were got rid of, or are kept out. A trailing `*` stands for any ending.
 const ABSENT: &[(&str, &str)] = &[
     ("oauth2", "its few requests are in src/delivery/oauth, and it brings 21 packages of its own"),
@@ -54,6 +56,45 @@ pub(super) fn unwanted(lock: &str) -> Vec<String> {
     let count = count(lock);
     if count > PACKAGES_MAX {
         found.push(format!("Cargo.lock: {count} packages; the limit is {PACKAGES_MAX}"));
+    }
+    found
+}
+
+/// Packages that a build has in several versions, as `cargo tree --duplicates` lists them, but for those that deny.toml
+/// lets be; and what deny.toml lets be that is not there.
+pub(super) fn several_versions(listed: &str, deny: &str) -> Vec<String> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for line in listed.lines() {
+        let mut words = line.split(' ');
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            versions.entry(name).or_default().insert(version.trim_start_matches('v'));
+        }
+    }
+    let deny: toml::Table = deny.parse().expect("deny.toml is TOML");
+    let skipped = deny["bans"]["skip"].as_array().into_iter().flatten();
+    let skipped = skipped.filter_map(|one| one["crate"].as_str()?.split_once('@'));
+    let skipped: Vec<(&str, String)> =
+        skipped.map(|(name, version)| (name, format!("{version}."))).collect();
+    let is_meant = |name: &str, version: &str, (other, beginning): &(&str, String)| {
+        *other == name && format!("{version}.").starts_with(beginning)
+    };
+    let mut found = Vec::new();
+    for (name, versions) in &versions {
+        let others = versions
+            .iter()
+            .filter(|version| !skipped.iter().any(|one| is_meant(name, version, one)))
+            .copied()
+            .collect::<Vec<_>>();
+        if versions.len() > 1 && others.len() > 1 {
+            found.push(format!("deny.toml: `{name}` is there as {}", others.join(" and ")));
+        }
+    }
+    for one in &skipped {
+        let mut all =
+            versions.iter().flat_map(|(name, all)| all.iter().map(move |version| (name, version)));
+        if !all.any(|(name, version)| is_meant(name, version, one)) {
+            found.push(format!("deny.toml: `{}` has no second version any more", one.0));
+        }
     }
     found
 }
