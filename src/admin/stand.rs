@@ -30,8 +30,6 @@ use crate::{
 
 /// Origins at their limit that one answer names.
 const LIMITED_TOLD_MAX: usize = 20;
-/// How soon a fleet's database is asked again, about.
-const ASKED_AGAIN_IN: Duration = Duration::from_secs(15);
 /// How long a probe waits for the queue; then it says what it knows from memory.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -222,10 +220,10 @@ pub(super) fn away(sources: &Sources) -> Option<Away> {
     sources.upstreams.all().find_map(|(_, upstream)| upstream.status().fleet?.away)
 }
 
-/// While it cannot, nothing is claimed; a host asks again at least so often.
+/// While it cannot, nothing is claimed until a host asks again.
 fn away_brake(pool: &PoolStatus, now: Timestamp) -> Option<Brake> {
     pool.fleet.as_ref()?.away.as_ref()?;
-    Some(Brake { until: now.after(ASKED_AGAIN_IN), because: Because::Fleet })
+    Some(Brake { until: now.after(delivery::AWAY_WAIT_MAX), because: Because::Fleet })
 }
 
 /// What only the pool knows; due times, budget and pauses are looked up.

@@ -63,4 +63,5 @@ pub use provider::Provider;
 pub use reply_tables::{KnownReply, known_replies};
 pub use status::{Counters, Departure, DepartureReason, InFlight, LastError, PoolStatus};
 pub(crate) use tls::ca_file_fault;
+pub(crate) use together::AWAY_WAIT_MAX;
 pub use verdict::{Action, Growth, Scope, Waits};

@@ -16,8 +16,9 @@ use crate::{
     queue::{ClaimLimits, ClaimedMessage, Settlement},
 };
 
-/// How long a host waits before it asks again that could not ask; up to half as much is added by chance.
+/// How long a host waits before it asks again that could not ask: so long at least, and at most, as chance has it.
 const AWAY_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const AWAY_WAIT_MAX: Duration = Duration::from_secs(15);
 /// The same where another host has taken what was left just now.
 const TAKEN_WAIT: Duration = Duration::from_secs(1);
 /// What an attempt may take beside the transfer of its octets: connecting, the commands, and trying again.
@@ -65,7 +66,7 @@ impl Shared {
     }
 
     fn wait_for_the_fleet(&self) {
-        let wait = AWAY_WAIT + AWAY_WAIT.mul_f64(fastrand::f64() / 2.0);
+        let wait = AWAY_WAIT + (AWAY_WAIT_MAX - AWAY_WAIT).mul_f64(fastrand::f64());
         self.schedule().block(DepartureReason::Fleet, self.now(), wait);
     }
 
