@@ -36,8 +36,22 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Of a kind of which each account has one: where there are others besides the main account each is named, and what is said
+    /// of it has its commands and keys.
+    pub(crate) fn of_accounts<'a>(
+        has_others: bool,
+        outcomes: impl IntoIterator<Item = (&'a str, Self)>,
+    ) -> Self {
+        let addressed = outcomes.into_iter().map(|(name, outcome)| (name, outcome.addressed(name)));
+        let mut outcomes: Vec<_> = addressed.collect();
+        match (has_others, outcomes.len()) {
+            (false, 1) => outcomes.remove(0).1,
+            _ => Self::of_several(outcomes),
+        }
+    }
+
     /// Of several of a kind, each by its name: the gravest, with what of them is as grave.
-    pub(crate) fn of_several(outcomes: Vec<(&str, Self)>) -> Self {
+    fn of_several(outcomes: Vec<(&str, Self)>) -> Self {
         let gravest = outcomes.iter().map(|(_, outcome)| outcome.verdict).max();
         let gravest = gravest.unwrap_or(Verdict::Skipped);
         let grave = outcomes.iter().filter(|(_, outcome)| outcome.verdict == gravest);
@@ -169,6 +183,19 @@ mod tests {
         let Outcome { seen, remedy, .. } = Outcome::fail(&words, &words);
         assert!(seen.starts_with("550 \\u{1b}[2J no more x"), "{seen}");
         assert!(seen.len() <= WORDS_LENGTH_MAX && remedy.len() <= WORDS_LENGTH_MAX);
+    }
+
+    #[test]
+    fn the_only_account_is_not_named_and_of_several_the_gravest_are() {
+        let (well, bad) = (Outcome::pass("ok"), Outcome::warn("no", "Mend [upstream]"));
+        assert_eq!(Outcome::of_accounts(false, [("main", bad.clone())]), bad);
+        let both = Outcome::of_accounts(true, [("main", well.clone()), ("second", bad.clone())]);
+        assert_eq!(both, Outcome::warn("second: no", "Mend the [[account]] second"));
+        let grave = Outcome::of_accounts(true, [("main", bad.clone()), ("second", bad)]);
+        let remedy = "Mend [upstream]. Mend the [[account]] second";
+        assert_eq!(grave, Outcome::warn("main: no; second: no", remedy));
+        let alone = Outcome::of_accounts(true, [("main", well)]);
+        assert_eq!(alone, Outcome::pass("main: ok"), "another one has nothing of the kind");
     }
 
     #[test]

@@ -72,9 +72,9 @@ pub(super) async fn follow_others(scene: &Scene) -> Outcome {
             Verdict::Pass => outcome.seen.clone(),
             _ => format!("{link}: {}", outcome.seen),
         };
-        outcomes.push((name.as_str(), Outcome { seen, ..outcome }.addressed(name)));
+        outcomes.push((name.as_str(), Outcome { seen, ..outcome }));
     }
-    Outcome::of_several(outcomes)
+    Outcome::of_accounts(true, outcomes)
 }
 
 /// The first of the gravest, else the last: so far it went.

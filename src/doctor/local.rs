@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     admin::client::has_unit,
-    delivery::PasswordSource,
+    delivery::{self, PasswordSource},
     findings::Outcome,
     listener,
     message::identity::FromPolicy,
@@ -383,11 +383,21 @@ fn aliases(scene: &Scene) -> Outcome {
 
 /// Whom mail is from, which a provider may refuse although it takes the login.
 fn sender(scene: &Scene) -> Outcome {
-    let delivery = &scene.settings.delivery;
-    let Some(login) = &delivery.login else {
-        return Outcome::skipped("without a login the upstream decides by address");
-    };
-    match delivery.identity.from {
+    let settings = &scene.settings;
+    let outcomes = settings
+        .all_accounts()
+        .filter_map(|(name, delivery, _)| Some((name, sender_of(delivery)?)));
+    let mut outcomes = outcomes.peekable();
+    match outcomes.peek() {
+        None => Outcome::skipped("without a login the upstream decides by address"),
+        Some(_) => Outcome::of_accounts(!settings.accounts.is_empty(), outcomes),
+    }
+}
+
+/// The same of one account; `None` where nobody logs in.
+fn sender_of(delivery: &delivery::Options) -> Option<Outcome> {
+    let login = delivery.login.as_ref()?;
+    Some(match delivery.identity.from {
         FromPolicy::Account => Outcome::pass(format!("all mail is from {}", login.username)),
         FromPolicy::AliasList => {
             let own = delivery.identity.send_as.iter().map(ToString::to_string);
@@ -401,7 +411,7 @@ fn sender(scene: &Scene) -> Outcome {
             ),
             "Write from = \"account\" under [identity], or \"alias-list\" with what the account may send as",
         ),
-    }
+    })
 }
 
 fn oldest_message(scene: &Scene) -> Outcome {
@@ -428,15 +438,14 @@ fn tokens_of_login(scene: &Scene) -> Outcome {
         let uses = login.is_some_and(|login| matches!(login.password, PasswordSource::Tokens(_)));
         let outcome = match places::secrets_of(&scene.settings, name).is_fatal() {
             true => Outcome::skipped("not looked at; see secret-files"),
-            false => tokens::of(login, scene.now).addressed(name),
+            false => tokens::of(login, scene.now),
         };
         uses.then_some((name, outcome))
     });
-    let outcomes: Vec<_> = outcomes.collect();
-    match (scene.settings.accounts.is_empty(), outcomes.as_slice()) {
-        (_, []) => tokens::of(None, scene.now),
-        (true, [(_, only)]) => only.clone(),
-        _ => Outcome::of_several(outcomes),
+    let mut outcomes = outcomes.peekable();
+    match outcomes.peek() {
+        None => tokens::of(None, scene.now),
+        Some(_) => Outcome::of_accounts(!scene.settings.accounts.is_empty(), outcomes),
     }
 }
 

@@ -30,13 +30,9 @@ pub(super) fn of(settings: &Settings) -> Outcome {
             MAIN => settings.listener.session.max_message_bytes,
             _ => 0,
         };
-        (name, of_account(delivery, owner_reserve, message_bytes).addressed(name))
+        (name, of_account(delivery, owner_reserve, message_bytes))
     });
-    let mut outcomes: Vec<_> = outcomes.collect();
-    match outcomes.len() {
-        1 => outcomes.remove(0).1,
-        _ => Outcome::of_several(outcomes),
-    }
+    Outcome::of_accounts(!settings.accounts.is_empty(), outcomes)
 }
 
 fn of_account(delivery: &delivery::Options, owner_reserve: u32, message_bytes: u64) -> Outcome {

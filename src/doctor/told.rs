@@ -74,11 +74,7 @@ fn together<'a>(
     main: Outcome,
     others: impl ExactSizeIterator<Item = (&'a str, Outcome)>,
 ) -> Outcome {
-    if others.len() == 0 {
-        return main;
-    }
-    let others = others.map(|(name, outcome)| (name, outcome.addressed(name)));
-    Outcome::of_several([(MAIN, main)].into_iter().chain(others).collect())
+    Outcome::of_accounts(others.len() > 0, [(MAIN, main)].into_iter().chain(others))
 }
 
 fn one_account((name, upstream): (&str, &str), account: &Account, now: Timestamp) -> Outcome {

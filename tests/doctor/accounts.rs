@@ -1,4 +1,4 @@
-//! Broken set-ups of a second account: its password, its token, its trust root, its provider. Each is told by its name, with what
+//! Broken set-ups of a second account: its password, its token, its trust root, its provider, its sender. Each is told by its name, with what
 //! mends that account and not the main one.
 
 use std::fs;
@@ -129,4 +129,20 @@ fn a_second_account_is_held_to_the_limits_of_its_own_provider() {
         let lines = "provider = \"icloud\"\nrecipients_per_day = 5000\nowner_reserve = 0";
         with_second(scene, &format!("{PASSWORD}\n{lines}"));
     })]);
+}
+
+#[test]
+fn a_second_account_that_keeps_the_sender_of_programs_is_found_by_its_name() {
+    let seen = "second: mail is from whoever its program says";
+    let remedy = "Write from = \"account\" under the [[account]] second";
+    expect_all(&[warn("sender", seen, remedy, |scene| {
+        with_second(scene, &format!("{PASSWORD}\nfrom = \"keep\""));
+    })]);
+    let scene = Scene::new();
+    with_second(&scene, PASSWORD);
+    let output = scene.output(&["--json", "--check", "sender"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for words in ["main: all mail is from ", "second: all mail is from second@gmail.com"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 }
