@@ -19,8 +19,9 @@ const COMMANDS: [&str; 7] = [
 /// The sections of the main account, whose keys another one has in its own.
 const SECTIONS: [&str; 3] = ["upstream", "budget", "identity"];
 /// What helps the main account alone, and what stands in its place.
-const OF_MAIN_ALONE: [(&str, &str); 2] = [
+const OF_MAIN_ALONE: [(&str, &str); 3] = [
     ("run pillarbox setup, or: ", ""),
+    ("run pillarbox setup --transport gmail-api, or write", "write"),
     ("Run: pillarbox setup --again --login oauth\n\nOr write", "Write"),
 ];
 
@@ -116,6 +117,10 @@ mod tests {
             (
                 "on the first line of /x: run pillarbox setup, or: install -m 0600 /dev/stdin /x",
                 "on the first line of /x: install -m 0600 /dev/stdin /x",
+            ),
+            (
+                "HTTPS is open here: run pillarbox setup --transport gmail-api, or write transport under [upstream]",
+                "HTTPS is open here: write transport under the [[account]] second",
             ),
             (
                 "Run: pillarbox setup --again --login oauth\n\nOr write these lines under [upstream]",

@@ -4,8 +4,10 @@
 
 mod consent;
 mod flags;
+mod https;
 mod json;
 mod machine;
+mod microsoft;
 mod person;
 mod providers;
 mod scene;

@@ -140,7 +140,8 @@ const GOOGLE_LINES: &str = "Run: pillarbox setup --again --login oauth\n\n\
                             \x20   username = \"you@gmail.com\"\n\
                             \x20   auth = \"oauth\"\n\
                             \x20   oauth_client_file = \"/etc/pillarbox/client.json\"";
-const MICROSOFT_LINES: &str = "Write these lines under [upstream]; docs/microsoft.md says where the id comes from:\n\n\
+const MICROSOFT_LINES: &str = "Run: pillarbox setup --again --login oauth\n\n\
+                               Or write these lines under [upstream]; docs/microsoft.md says where the id comes from:\n\n\
                                \x20   username = \"you@example.com\"\n\
                                \x20   auth = \"oauth\"\n\
                                \x20   oauth_client_id = \"66666666-7777-8888-9999-000000000000\"";

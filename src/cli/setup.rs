@@ -20,6 +20,7 @@ mod questions;
 mod report;
 mod service;
 mod terminal;
+mod transport;
 
 use std::{
     io,

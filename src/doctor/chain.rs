@@ -306,8 +306,8 @@ fn judge_ports(
 }
 
 /// What is done where the ports are closed and HTTPS is open.
-const USE_HTTPS: &str = "HTTPS is open here: write transport = \"gmail-api\" and auth = \"oauth\" under [upstream] (docs/https.md has \
-                         the steps); or let whoever runs the network open port 587";
+const USE_HTTPS: &str = "HTTPS is open here: run pillarbox setup --transport gmail-api, or write transport = \"gmail-api\" and auth = \"oauth\" \
+                         under [upstream] (docs/https.md has the steps); or let whoever runs the network open port 587";
 
 async fn opening(options: &Options, way: Way) -> Result<Sight, Broken> {
     let slow = || Broken {

@@ -30,10 +30,13 @@ fn the_questions_are_data_with_names_kinds_defaults_and_help() {
         "host",
         "port",
         "tls",
+        "transport",
         "account",
         "login",
         "client-file",
         "key-file",
+        "client-id",
+        "tenant",
         "root-to",
         "serve",
         "listen",
@@ -53,16 +56,16 @@ fn the_questions_are_data_with_names_kinds_defaults_and_help() {
     }
     assert_eq!(questions[0]["default"], "gmail");
     assert_eq!(questions[0]["choices"].as_array().unwrap().len(), 14);
-    assert_eq!(questions[5]["default"], "app-password");
-    assert_eq!(questions[5]["choices"].as_array().unwrap().len(), 4);
+    assert_eq!(questions[6]["default"], "app-password");
+    assert_eq!(questions[6]["choices"].as_array().unwrap().len(), 4);
     scene.set_up();
     let (_, out, _) = scene.run(&["--json"], "");
     let found = document(&out);
     assert_eq!(
-        (&found["questions"][4]["answered"], &found["questions"][4]["default"]),
+        (&found["questions"][5]["answered"], &found["questions"][5]["default"]),
         (&json!(true), &json!(ACCOUNT))
     );
-    assert_eq!(found["questions"][11]["answered"], true);
+    assert_eq!(found["questions"][14]["answered"], true);
 }
 
 #[test]

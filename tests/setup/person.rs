@@ -248,6 +248,7 @@ fn everything_is_asked_anew_when_that_is_wished_with_the_present_answers_as_defa
     scene.set_up();
     let mut terminal = scene.at_terminal(&["--again"]);
     terminal.answer("Whose server relays the mail [gmail]", "");
+    terminal.answer("How mail leaves [smtp]", "");
     terminal.answer("Gmail account [me@gmail.com]", "");
     terminal.answer("How to log in [app-password]", "");
     terminal.answer("Who reads root's mail [me@gmail.com]", "boss@example.org");
@@ -269,7 +270,14 @@ fn a_first_mail_is_sent_once_and_followed_to_the_upstreams_reply() {
     let is_up = within(Duration::from_secs(20), || scene.path("admin.sock").exists());
     assert!(is_up, "{}", fs::read_to_string(scene.path("log")).unwrap());
     let mut terminal = scene.at_terminal(&["--again"]);
-    for prompt in ["Whose server", "Gmail account", "How to log in", "Who reads", "Who may send"] {
+    for prompt in [
+        "Whose server",
+        "How mail leaves",
+        "Gmail account",
+        "How to log in",
+        "Who reads",
+        "Who may send",
+    ] {
         terminal.answer(prompt, "");
     }
     terminal.answer("Send a first mail to [me@gmail.com]", "you@example.org");
@@ -353,6 +361,7 @@ fn what_is_typed_or_found_never_steers_the_terminal() {
     fs::write(scene.config(), text).unwrap();
     let mut terminal = scene.at_terminal(&["--again"]);
     terminal.answer("Whose server", "");
+    terminal.answer("How mail leaves", "");
     terminal.answer("Gmail account", "\u{1b}]0;title\u{7}\u{9b}31m\u{202e}me@gmail.com");
     terminal.wait_for("cannot be seen");
     // The name that was found is not offered.

@@ -15,8 +15,8 @@ fn bare() -> Scene {
 fn a_person_names_the_provider_and_is_asked_in_its_words_for_what_it_needs() {
     let scene = bare();
     let mut terminal = scene.at_terminal(&["--no-prove"]);
-    terminal.answer("Whose server relays the mail [gmail]", "5");
-    terminal.wait_for("docs/microsoft.md");
+    terminal.answer("Whose server relays the mail [gmail]", "99");
+    terminal.wait_for("99 is not one of gmail, workspace");
     terminal.answer("Whose server relays the mail [gmail]", "icloud");
     terminal.answer("iCloud account", "me@icloud.com");
     terminal.answer("Who reads root's mail [me@icloud.com]", "");
@@ -113,8 +113,15 @@ fn what_a_provider_does_not_have_is_refused_by_its_flag() {
     let files = scene.files();
     for (flags, code, words) in [
         (&["--provider", "gmial"][..], 65, "gmial is not one of gmail, workspace"),
-        (&["--provider", "outlook"], 65, "docs/microsoft.md"),
-        (&["--provider", "microsoft365", "--login", "none"], 65, "docs/microsoft.md"),
+        (&["--provider", "outlook", "--account", "me@outlook.com"], 64, "--client-id ID"),
+        (&["--provider", "microsoft365", "--login", "none"], 65, "none is not one of oauth"),
+        (&["--provider", "microsoft365", "--tenant", "a b"], 65, "a b is not an id such as"),
+        (&["--provider", "icloud", "--transport", "gmail-api"], 65, "is not one of smtp"),
+        (
+            &["--provider", "gmail", "--transport", "gmail-api", "--login", "app-password"],
+            65,
+            "app-password is not one of oauth, service-account",
+        ),
         (&["--provider", "yahoo", "--login", "oauth"], 65, "oauth is not one of password"),
         (&["--provider", "custom"], 64, "--host NAME"),
         (&["--provider", "ses", "--account", "AKIA"], 64, "--host NAME"),
@@ -130,11 +137,24 @@ fn what_a_provider_does_not_have_is_refused_by_its_flag() {
 #[test]
 fn a_file_whose_login_setup_does_not_know_is_left_alone() {
     let scene = bare();
-    let text = "[upstream]\nprovider = \"microsoft365\"\nusername = \"relay@example.com\"\n";
+    let text = "[upstream]\nprovider = \"microsoft365\"\nusername = \"relay@example.com\"\nauth = \"client-credentials\"\n\
+                oauth_tenant = \"example.com\"\noauth_client_id = \"1\"\noauth_client_secret_file = \"client-secret\"\n";
     fs::write(scene.config(), text).unwrap();
     let (code, _, err) = scene.run(&["--no-input", "--yes"], "");
     assert!(code == 78 && err.contains("docs/microsoft.md"), "{code} {err}");
     assert_eq!(scene.text(), text);
+    // Another way to log in is one that is asked for.
+    let flags = ["--no-input", "--yes", "--no-prove", "--login", "oauth", "--client-id", "2"];
+    let (code, out, err) = scene.run(&flags, "");
+    assert_eq!(code, 0, "{out}{err}");
+    let text = scene.text();
+    for line in [
+        "auth = \"oauth\"",
+        "oauth_client_id = \"2\"",
+        "#oauth_client_secret_file = \"client-secret\"",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
 }
 
 #[test]

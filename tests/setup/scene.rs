@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use pillarbox::sandbox::{OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET};
@@ -22,6 +23,9 @@ pub(super) const ACCOUNT: &str = "me@gmail.com";
 pub(super) const PASSWORD: &str = "abcd efgh ijkl mnop";
 /// The same as it is stored.
 pub(super) const STORED: &str = "abcdefghijklmnop\n";
+
+/// Between two questions whether somebody has entered a code.
+const DEVICE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The scene.
 pub(super) struct Scene {
@@ -66,6 +70,23 @@ impl Scene {
         });
         write_secret(&scene.path("client.json"), &client.to_string());
         scene
+    }
+
+    /// With the endpoints that give a code, for an account at one of Microsoft's providers.
+    pub(super) fn at_microsoft(provider: &str) -> Self {
+        let scene = Self::against(Gmail::with(|options| options.device_interval = DEVICE_INTERVAL));
+        let url = scene.gmail.oauth_url();
+        let lines = format!(
+            "provider = {provider:?}\noauth_authorization_endpoint = \"{url}/devicecode\"\noauth_token_endpoint = \"{url}/token\"\n"
+        );
+        fs::write(scene.config(), scene.text().replace("provider = \"gmail\"\n", &lines)).unwrap();
+        scene
+    }
+
+    /// Has the relay.toml lead to another port.
+    pub(super) fn lead_to(&self, port: u16) {
+        let old = format!("port = {}\n", self.gmail.upstream().port);
+        fs::write(self.config(), self.text().replace(&old, &format!("port = {port}\n"))).unwrap();
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

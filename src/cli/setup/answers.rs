@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::{
     edit::network,
     found::Found,
-    providers::{self, Login, asks_host, asks_login, provider},
+    providers::{self, Login, Place, asks_host, asks_login, place},
     questions::{Answers, Kind, NOBODY, Name, QUESTIONS, THIS_HOST},
 };
 use crate::{
@@ -29,8 +29,8 @@ const SHOWN_MAX: usize = 60;
 /// The way to log in that was chosen, or the only one that there is.
 pub(super) fn login(answers: &Answers) -> Option<Login> {
     let chosen = answers.get(&Name::Login).and_then(|name| Login::of(name));
-    let provider = provider(answers);
-    chosen.or_else(|| (!asks_login(provider)).then(|| Login::usual(provider)))
+    let place = place(answers);
+    chosen.or_else(|| (!asks_login(place)).then(|| Login::usual(place)))
 }
 
 /// The user name, where somebody logs in.
@@ -40,7 +40,7 @@ pub(super) fn account(answers: &Answers) -> Option<&String> {
 
 /// The account's address, where it is one that mail can be read at.
 pub(super) fn mailbox(answers: &Answers) -> Option<&String> {
-    let reads = provider(answers).profile().logs_in_as_mailbox;
+    let reads = place(answers).provider.profile().logs_in_as_mailbox;
     account(answers).filter(|name| reads && address(name).is_ok())
 }
 
@@ -55,21 +55,24 @@ pub(super) fn listeners(answers: &Answers) -> Vec<SocketAddr> {
     text.into_iter().flat_map(|text| words(text)).filter_map(|word| word.parse().ok()).collect()
 }
 
-/// The next question before the plan that has no answer yet. Whether a password is needed, the flow knows.
+/// The next question before the plan that has no answer yet. Whether a password is needed or another transport, the flow knows.
 pub(super) fn next(answers: &Answers) -> Option<Name> {
-    let (login, provider) = (login(answers), provider(answers));
+    let (login, place) = (login(answers), place(answers));
+    let provider = place.provider;
     // Where many have no login, that is asked before there is an account.
     let may_be_nobody = provider == Provider::Custom || provider.profile().knows_hosts;
     let is_due = |name: &Name| match name {
         Name::Host => asks_host(provider),
         Name::Port | Name::Tls => provider == Provider::Custom,
-        Name::Login => asks_login(provider),
+        Name::Login => asks_login(place),
         Name::Account if may_be_nobody && login.is_none() => false,
         Name::Account => login != Some(Login::None),
-        Name::ClientFile => login == Some(Login::Consent),
+        Name::ClientFile => login == Some(Login::Consent) && !provider.is_microsoft(),
+        Name::ClientId => provider.is_microsoft(),
+        Name::Tenant => provider == Provider::Microsoft365,
         Name::KeyFile => login == Some(Login::ServiceAccount),
         Name::Listen => !networks(answers).is_empty(),
-        Name::Password | Name::SendTo => false,
+        Name::Transport | Name::Password | Name::SendTo => false,
         Name::Provider | Name::RootTo | Name::Serve => true,
     };
     let names = QUESTIONS.iter().map(|question| question.name);
@@ -78,8 +81,13 @@ pub(super) fn next(answers: &Answers) -> Option<Name> {
 
 /// What counts when nothing else is said.
 pub(super) fn default(name: Name, answers: &Answers, found: &Found) -> Option<String> {
-    let provider = provider(answers);
-    if let Some(answer) = found.answers_for(provider).remove(&name) {
+    let place = place(answers);
+    let provider = place.provider;
+    let written = found.answers_for(provider).remove(&name);
+    let fits = |answer: &String| {
+        name != Name::Login || Login::of(answer).is_some_and(|login| login.is_of(place))
+    };
+    if let Some(answer) = written.filter(fits) {
         return Some(answer);
     }
     let beside = |file: &str| Some(found.directory().join(file).display().to_string());
@@ -87,8 +95,10 @@ pub(super) fn default(name: Name, answers: &Answers, found: &Found) -> Option<St
         Name::Provider => Some(Provider::Gmail.word().to_owned()),
         Name::Port => Some(provider.profile().port.value.to_string()),
         Name::Tls => Some("auto".to_owned()),
+        Name::Transport => Some(providers::SMTP.to_owned()),
+        Name::Tenant => Some(providers::ANY_TENANT.to_owned()),
         // As the list has it: elsewhere than at Google no password is one for programs alone.
-        Name::Login => Some(match Login::usual(provider) {
+        Name::Login => Some(match Login::usual(place) {
             Login::AppPassword if provider == Provider::Custom => "password".to_owned(),
             login => login.name().to_owned(),
         }),
@@ -99,7 +109,7 @@ pub(super) fn default(name: Name, answers: &Answers, found: &Found) -> Option<St
         Name::SendTo => answers.get(&Name::RootTo).cloned(),
         Name::Serve => Some(THIS_HOST.to_owned()),
         Name::Listen => Some(default_listeners(&networks(answers), found)),
-        Name::Host | Name::Account | Name::Password => None,
+        Name::Host | Name::Account | Name::ClientId | Name::Password => None,
     }
 }
 
@@ -120,12 +130,7 @@ fn default_listeners(networks: &[IpNet], found: &Found) -> String {
 }
 
 /// The answer as it is kept, or what is wrong with it.
-pub(super) fn check(
-    name: Name,
-    text: &str,
-    provider: Provider,
-    found: &Found,
-) -> Result<String, String> {
+pub(super) fn check(name: Name, text: &str, place: Place, found: &Found) -> Result<String, String> {
     let text = text.trim();
     let shown = shorten(text, SHOWN_MAX);
     if text.len() > ANSWER_LENGTH_MAX {
@@ -137,17 +142,18 @@ pub(super) fn check(
     if text.chars().any(crate::text::is_deceptive) {
         return Err(format!("{shown} has a character that cannot be seen; type it anew"));
     }
-    match providers::question(name, provider).kind {
+    match providers::question(name, place.provider).kind {
         Kind::Address => address(text),
         Kind::User => Ok(text.to_owned()),
         Kind::Host => host(text),
         Kind::Port => port(text),
         Kind::AddressOrNo if text == NOBODY => Ok(NOBODY.to_owned()),
         Kind::AddressOrNo => address(text),
-        Kind::Choice => match providers::chosen(name, text, provider) {
-            Some(word) => word.map(str::to_owned),
+        Kind::Id => id(text),
+        Kind::Choice => match providers::chosen(name, text, place) {
+            Some(word) => Ok(word.to_owned()),
             None => {
-                let words = providers::choices(name, provider);
+                let words = providers::choices(name, place);
                 let words: Vec<&str> = words.into_iter().map(|(word, _)| word).collect();
                 Err(format!("{shown} is not one of {}", words.join(", ")))
             }
@@ -176,6 +182,17 @@ fn host(text: &str) -> Result<String, String> {
     match is_address || is_host_name(text) {
         true => Ok(text.to_owned()),
         false => Err(format!("{} {wrong}", shorten(text, SHOWN_MAX))),
+    }
+}
+
+fn id(text: &str) -> Result<String, String> {
+    let is_id = text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_".contains(&octet));
+    match is_id {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{} is not an id such as 66666666-7777-8888-9999-000000000000",
+            shorten(text, SHOWN_MAX)
+        )),
     }
 }
 
@@ -267,6 +284,8 @@ mod tests {
             ("gmail", &[Account, Login, RootTo, Serve][..]),
             ("workspace-relay", &[Login, Account, RootTo, Serve]),
             ("icloud", &[Account, RootTo, Serve]),
+            ("outlook", &[Account, ClientId, RootTo, Serve]),
+            ("microsoft365", &[Account, ClientId, Tenant, RootTo, Serve]),
             ("ses", &[Host, Account, RootTo, Serve]),
             ("custom", &[Host, Port, Tls, Login, Account, RootTo, Serve]),
         ] {
@@ -290,6 +309,9 @@ mod tests {
             (Name::Host, "192.0.2.1", "192.0.2.1"),
             (Name::Port, "465", "465"),
             (Name::Tls, "2", "starttls"),
+            (Name::Transport, "2", "gmail-api"),
+            (Name::Tenant, "example.com", "example.com"),
+            (Name::Provider, "outlook", "outlook"),
             (Name::Login, "1", "app-password"),
             (Name::Login, "none", "none"),
             (Name::Serve, "host", "host"),
@@ -306,11 +328,11 @@ mod tests {
             (Name::SendTo, "no", "no"),
             (Name::ClientFile, "~/Downloads/c.json", "/home/me/Downloads/c.json"),
         ] {
-            assert_eq!(check(name, text, Provider::Gmail, &found), Ok(kept.to_owned()));
+            assert_eq!(check(name, text, Provider::Gmail.into(), &found), Ok(kept.to_owned()));
         }
         for (name, text, words) in [
             (Name::Provider, "gmial", "gmial is not one of gmail, workspace"),
-            (Name::Provider, "outlook", "docs/microsoft.md"),
+            (Name::ClientId, "an id", "an id is not an id such as"),
             (Name::Host, "smtp.example.org:587", "the port has its own answer"),
             (Name::Port, "0", "0 is not a port"),
             (Name::Tls, "ssl", "ssl is not one of auto, starttls, implicit, off"),
@@ -330,10 +352,10 @@ mod tests {
             (Name::Listen, "192.168.1.1:0", "is not an address with a port"),
             (Name::SendTo, "nobody", "nobody is not a full address"),
         ] {
-            let error = check(name, text, Provider::Gmail, &found).unwrap_err();
+            let error = check(name, text, Provider::Gmail.into(), &found).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
-        let long = check(Name::Serve, &"1".repeat(5000), Provider::Gmail, &found);
+        let long = check(Name::Serve, &"1".repeat(5000), Provider::Gmail.into(), &found);
         assert!(long.unwrap_err().contains("4096"));
     }
 

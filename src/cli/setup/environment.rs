@@ -3,8 +3,8 @@
 //! Rule: no secret is asked for or shown; the password goes from its owner's hands into a file on the host. Pure.
 
 use super::{
-    answers::{listeners, login, mailbox, networks},
-    providers::{self, Login, asks_host, provider},
+    answers::{account, listeners, login, mailbox, networks},
+    providers::{self, ANY_TENANT, GMAIL_API, Login, asks_host, place, provider},
     questions::{Answers, Name},
 };
 use crate::delivery::provider::Provider;
@@ -41,7 +41,6 @@ pub(super) fn handed(answers: &Answers) -> Handed {
         variables.extend(value.map(|value| (name, value)));
     };
     let provider = provider(answers);
-    let account = answers.get(&Name::Account).cloned();
     let is_usual = provider == Provider::Gmail;
     set("UPSTREAM", "PROVIDER", (!is_usual).then(|| provider.word().to_owned()));
     let asked = |name, wanted: bool| answers.get(&name).filter(|_| wanted).cloned();
@@ -54,25 +53,31 @@ pub(super) fn handed(answers: &Answers) -> Handed {
         let (to, content) = (format!("{SECRETS}/{name}"), format!("the {content}"));
         Some(Secret { from, to, content })
     };
+    let is_api = place(answers).is_api;
+    set("UPSTREAM", "TRANSPORT", is_api.then(|| GMAIL_API.to_owned()));
+    set("UPSTREAM", "USERNAME", account(answers).cloned());
     let own = || Some("/var/lib/pillarbox/queue/oauth-token.json".to_owned());
     let secret = match login(answers) {
-        Some(Login::AppPassword) => {
-            set("UPSTREAM", "USERNAME", account.clone());
-            mounted(
-                "pillarbox-password".to_owned(),
-                "pillarbox-password",
-                providers::secret(provider),
-            )
+        Some(Login::AppPassword) => mounted(
+            "pillarbox-password".to_owned(),
+            "pillarbox-password",
+            providers::secret(provider),
+        ),
+        Some(Login::Consent) if provider.is_microsoft() => {
+            set("UPSTREAM", "AUTH", Some("oauth".to_owned()));
+            set("UPSTREAM", "OAUTH_CLIENT_ID", answers.get(&Name::ClientId).cloned());
+            let tenant = asked(Name::Tenant, provider == Provider::Microsoft365);
+            set("UPSTREAM", "OAUTH_TENANT", tenant.filter(|tenant| tenant != ANY_TENANT));
+            set("UPSTREAM", "OAUTH_TOKEN_FILE", own());
+            None
         }
         Some(Login::Consent) => {
-            set("UPSTREAM", "USERNAME", account.clone());
             set("UPSTREAM", "AUTH", Some("oauth".to_owned()));
             set("UPSTREAM", "OAUTH_CLIENT_FILE", Some(format!("{SECRETS}/client.json")));
             set("UPSTREAM", "OAUTH_TOKEN_FILE", own());
             mounted(file(Name::ClientFile), "client.json", "OAuth client")
         }
         Some(Login::ServiceAccount) => {
-            set("UPSTREAM", "USERNAME", account.clone());
             set("UPSTREAM", "AUTH", Some("service-account".to_owned()));
             set(
                 "UPSTREAM",
@@ -91,17 +96,23 @@ pub(super) fn handed(answers: &Answers) -> Handed {
     };
     let reader = answers.get(&Name::RootTo).filter(|reader| Some(*reader) != mailbox(answers));
     set("IDENTITY", "ADMIN", reader.cloned());
-    let networks = networks(answers);
-    if !networks.is_empty() {
-        let words = |list: Vec<String>| Some(list.join(","));
-        let listeners = listeners(answers).iter().map(ToString::to_string).collect();
-        set("LISTENER", "ADDRESSES", words(listeners));
-        // A list of one's own takes the place of the default, which is this host.
-        let own = ["127.0.0.0/8", "::1/128"].map(str::to_owned);
-        let networks = own.into_iter().chain(networks.iter().map(ToString::to_string)).collect();
-        set("LISTENER", "TRUSTED_NETWORKS", words(networks));
+    for (key, list) in of_listener(answers) {
+        set("LISTENER", key, Some(list.join(",")));
     }
     Handed { variables, secret, is_google: provider.is_google() }
+}
+
+/// Where the mail of networks is taken, and which these are; nothing where there are none.
+fn of_listener(answers: &Answers) -> Vec<(&'static str, Vec<String>)> {
+    let networks = networks(answers);
+    if networks.is_empty() {
+        return Vec::new();
+    }
+    let listeners = listeners(answers).iter().map(ToString::to_string).collect();
+    // A list of one's own takes the place of the default, which is this host.
+    let own = ["127.0.0.0/8", "::1/128"].map(str::to_owned);
+    let networks = own.into_iter().chain(networks.iter().map(ToString::to_string)).collect();
+    vec![("ADDRESSES", listeners), ("TRUSTED_NETWORKS", networks)]
 }
 
 /// The same for a person, as flags of `docker run`.

@@ -16,15 +16,15 @@ use super::{
     front::{Front, expect_json},
     given::Given,
     plan::{self, Deed, Orders, Plan},
-    proof::{self, Asked, Mend, Proof},
-    providers::{self, Login, asks_host, asks_login, provider},
+    proof::{self, Mend, Proof},
+    providers::{self, Login, Place, place, provider},
     questions::{Answers, Kind, Name},
     report::{self, Document},
 };
 use crate::{
     careful_file,
     cli::{fitting::line_width, screen::Screen},
-    delivery::{self, provider::Provider},
+    delivery::{self, inspection::Link},
     exit::{Exit, Failure},
     secret::Secret,
     settings::{self, Settings, SettingsError},
@@ -74,15 +74,15 @@ pub(super) struct Reached {
 }
 
 /// What follows a proof.
-enum Turn {
+pub(super) enum Turn {
     On(Proof),
     Back,
     Stop,
 }
 
 /// The answer as it is kept; a file must be there and be what was asked for.
-fn checked(name: Name, text: &str, provider: Provider, found: &Found) -> Result<String, String> {
-    let answer = answers::check(name, text, provider, found)?;
+fn checked(name: Name, text: &str, place: Place, found: &Found) -> Result<String, String> {
+    let answer = answers::check(name, text, place, found)?;
     if name.question().kind == Kind::File {
         let bytes = deed::secret_bytes(Path::new(&answer)).map_err(|failure| failure.message)?;
         expect_json(name, &bytes).map_err(|words| format!("{answer}: {words}"))?;
@@ -154,8 +154,8 @@ impl<'a> Setup<'a> {
         for (name, text) in given.answers {
             self.blamed = Some(name);
             let flag = name.question().flag;
-            let provider = provider(&self.answers);
-            let answer = checked(name, &text, provider, &self.found).map_err(|words| {
+            let place = place(&self.answers);
+            let answer = checked(name, &text, place, &self.found).map_err(|words| {
                 Failure::new(Exit::Data, format!("{} ({flag}): {words}", name.text()))
             })?;
             self.take(name, answer);
@@ -196,17 +196,28 @@ impl<'a> Setup<'a> {
                     .filter(|(name, _)| name.is_of_provider() && !self.wishes.again),
             );
         }
+        // Another transport may take no password.
+        let place = place(&self.answers);
+        let login = self.answers.get(&Name::Login).and_then(|name| Login::of(name));
+        if name == Name::Transport && login.is_some_and(|login| !login.is_of(place)) {
+            self.answers.remove(&Name::Login);
+        }
     }
 
     /// Asks what is not known yet.
     fn ask(&mut self) -> Result<(), Failure> {
         while let Some(name) = answers::next(&self.answers) {
-            let is_microsoft = provider(&self.answers).is_microsoft();
-            if is_microsoft && !self.answers.contains_key(&Name::Login) {
-                self.blamed = Some(Name::Provider);
-                return Err(Failure::new(Exit::Configuration, providers::of_microsoft()));
+            let provider = provider(&self.answers);
+            let has = |name| self.answers.contains_key(&name);
+            if provider.is_microsoft() && self.found.is_application() && !has(Name::Login) {
+                self.blamed = Some(Name::Login);
+                return Err(Failure::new(Exit::Configuration, providers::OF_APPLICATION));
             }
-            self.put(name)?;
+            let asks_transport = self.wishes.again
+                && name > Name::Transport
+                && providers::may_use_https(provider)
+                && !has(Name::Transport);
+            self.put(if asks_transport { Name::Transport } else { name })?;
         }
         if answers::networks(&self.answers).is_empty() {
             self.answers.remove(&Name::Listen);
@@ -231,14 +242,14 @@ impl<'a> Setup<'a> {
     /// Asks one question, and keeps its answer.
     pub(super) fn put(&mut self, name: Name) -> Result<(), Failure> {
         self.blamed = Some(name);
-        let (found, provider) = (&self.found, provider(&self.answers));
-        let check = |text: &str| checked(name, text, provider, found);
+        let (found, place) = (&self.found, place(&self.answers));
+        let check = |text: &str| checked(name, text, place, found);
         let earlier = self.draft.answers.get(&name).cloned().filter(|_| self.front.is_person());
         let default = earlier.or_else(|| answers::default(name, &self.answers, found));
         // What would not do as an answer is not offered as one.
         let default = default.filter(|default| check(default).is_ok());
-        let question = providers::question(name, provider);
-        let choices = providers::choices(name, provider);
+        let question = providers::question(name, place.provider);
+        let choices = providers::choices(name, place);
         let answer = self.front.answer(&question, &choices, default.as_deref(), &check)?;
         self.take(name, answer);
         self.is_under_way = true;
@@ -391,10 +402,15 @@ impl<'a> Setup<'a> {
         if !proves {
             return Ok(Turn::On(Proof::Proved));
         }
+        self.try_login(settings)
+    }
+
+    /// Tries the login; after a refusal a person says what follows.
+    pub(super) fn try_login(&mut self, settings: &Settings) -> Result<Turn, Failure> {
         writeln!(self.out, "\nTrying the login ...")?;
         self.out.flush()?;
         let proof = proof::prove(settings)?;
-        let Proof::Refused { is_login, reason, remedy } = &proof else {
+        let Proof::Refused { link, reason, remedy } = &proof else {
             self.document
                 .set("login", if proof == Proof::Proved { "proved" } else { "needs-consent" });
             if proof == Proof::Proved {
@@ -407,17 +423,13 @@ impl<'a> Setup<'a> {
             return Ok(Turn::On(proof));
         };
         self.document.set("login", "refused");
-        let provider = provider(&self.answers);
-        let asked = Asked { login: asks_login(provider), host: asks_host(provider) };
-        let mends = proof::mends(*is_login, answers::login(&self.answers), asked);
+        let is_login = *link == Link::Login;
+        let mends = proof::mends(*link, answers::login(&self.answers), place(&self.answers));
         let words = format!(
             "{}: {reason}\n  {remedy}",
-            if *is_login { "the login was refused" } else { "the login could not be tried" }
+            if is_login { "the login was refused" } else { "the login could not be tried" }
         );
-        self.blamed = mends.iter().find_map(|mend| match mend {
-            Mend::Ask(name) => Some(*name),
-            _ => None,
-        });
+        self.blamed = mends.iter().find_map(|mend| mend.question());
         let choices: Vec<String> = mends.iter().map(|mend| mend.words()).collect();
         let chosen = if self.front.is_person() {
             self.out.flush()?;
@@ -427,21 +439,31 @@ impl<'a> Setup<'a> {
             None
         };
         let Some(chosen) = chosen.and_then(|index| mends.get(index)) else {
-            let exit = if *is_login { Exit::Permission } else { Exit::Temporary };
+            let exit = if is_login { Exit::Permission } else { Exit::Temporary };
+            let hints = mends.iter().filter_map(|mend| mend.flags());
+            let words = hints.fold(words, |words, hint| format!("{words}\n  {hint}"));
             return Err(Failure::new(exit, words));
         };
         self.blamed = None;
         Ok(match chosen {
             Mend::Ask(name) => self.ask_again(*name),
+            Mend::OverHttps => {
+                self.take(Name::Transport, providers::GMAIL_API.to_owned());
+                self.draft.answers.clone_from(&self.answers);
+                Turn::Back
+            }
+            Mend::Consent => Turn::On(Proof::NeedsConsent),
             Mend::Again => Turn::Back,
             Mend::GoOn => Turn::On(Proof::Proved),
             Mend::Stop => Turn::Stop,
         })
     }
 
-    /// Goes through it once more, with a question that is asked again.
-    pub(super) fn run_from(&mut self, name: Name) -> Result<Option<Reached>, Failure> {
-        self.ask_again(name);
+    /// Goes through it once more, with a question that is asked again if one is named.
+    pub(super) fn run_from(&mut self, name: Option<Name>) -> Result<Option<Reached>, Failure> {
+        if let Some(name) = name {
+            self.ask_again(name);
+        }
         self.found = Found::look(self.wishes.config.as_deref(), &self.wishes.root)?;
         self.set_up()
     }

@@ -167,10 +167,27 @@ impl Found {
         word.and_then(|word| providers::by_word(&word)).is_some_and(|one| one.profile().knows_hosts)
     }
 
+    /// Whether the provider that is written is one of Microsoft's.
+    fn is_microsoft(&self) -> bool {
+        let word = self.written.text("upstream", "provider");
+        word.and_then(|word| providers::by_word(&word)).is_some_and(Provider::is_microsoft)
+    }
+
+    /// Whether the account logs in as an application of its organisation, which nobody is asked about.
+    pub(super) fn is_application(&self) -> bool {
+        let auth = self.written.text("upstream", "auth");
+        auth.is_some_and(|auth| auth == "client-credentials")
+    }
+
     /// The way to log in that is configured, as far as it is.
     fn login(&self) -> Option<Login> {
         let has = |key| self.written.has("upstream", key);
-        match self.written.text("upstream", "auth").as_deref() {
+        let auth = self.written.text("upstream", "auth");
+        if self.is_microsoft() {
+            let consents = auth.is_none_or(|auth| auth == "oauth");
+            return (consents && has("oauth_client_id")).then_some(Login::Consent);
+        }
+        match auth.as_deref() {
             Some("oauth") => has("oauth_client_file").then_some(Login::Consent),
             Some("service-account") => has("service_account_file").then_some(Login::ServiceAccount),
             Some("none") => Some(Login::None),
@@ -222,6 +239,8 @@ impl Found {
         say(Name::Port, is_known.then(|| port.unwrap_or_else(|| "587".to_owned())));
         let tls = text("upstream", "tls");
         say(Name::Tls, is_known.then(|| tls.unwrap_or_else(|| "auto".to_owned())));
+        let transport = text("upstream", "transport");
+        say(Name::Transport, transport.filter(|_| provider.is_some_and(providers::may_use_https)));
         say(Name::Account, account.clone());
         say(Name::Login, login.map(|login| login.name().to_owned()));
         let path = |key| {
@@ -230,6 +249,11 @@ impl Found {
         };
         say(Name::ClientFile, path("oauth_client_file"));
         say(Name::KeyFile, path("service_account_file"));
+        let consents = self.is_microsoft() && login.is_some();
+        say(Name::ClientId, text("upstream", "oauth_client_id").filter(|_| consents));
+        let tenant = text("upstream", "oauth_tenant");
+        let tenant = tenant.or_else(|| Some(providers::ANY_TENANT.to_owned()));
+        say(Name::Tenant, tenant.filter(|_| consents && provider == Some(Provider::Microsoft365)));
         let admin = text("identity", "admin");
         // Whoever has configured an account has left the rest as it is.
         let is_complete = login.is_some() && (account.is_some() || login == Some(Login::None));

@@ -37,6 +37,9 @@ pub(super) struct Flags {
     /// How TLS begins, for --provider custom: auto (default), starttls, implicit or off.
     #[arg(long, value_name = "HOW")]
     tls: Option<String>,
+    /// How mail leaves at Gmail and Workspace: smtp (default), or gmail-api where the ports of mail are closed.
+    #[arg(long, value_name = "HOW")]
+    transport: Option<String>,
     /// The account that everything is relayed through: its full address, or the user name.
     #[arg(long, value_name = "ADDRESS")]
     account: Option<String>,
@@ -49,12 +52,18 @@ pub(super) struct Flags {
     /// Read the password from the first line of standard input.
     #[arg(long)]
     password_stdin: bool,
-    /// The JSON of your OAuth client, for --login oauth.
+    /// The JSON of your OAuth client, for --login oauth at Google.
     #[arg(long, value_name = "FILE")]
     client_file: Option<String>,
     /// The JSON key of a service account, for --login service-account.
     #[arg(long, value_name = "FILE")]
     key_file: Option<String>,
+    /// The application (client) id of your registration, for Microsoft's providers.
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// Its directory (tenant) id, for --provider microsoft365; default: organizations.
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
     /// Who reads the mail of root and of other names of this host; default: the account.
     #[arg(long, value_name = "ADDRESS")]
     root_to: Option<String>,
@@ -86,10 +95,13 @@ impl Given {
             (Name::Host, flags.host.clone()),
             (Name::Port, flags.port.clone()),
             (Name::Tls, flags.tls.clone()),
+            (Name::Transport, flags.transport.clone()),
             (Name::Account, flags.account.clone()),
             (Name::Login, flags.login.clone()),
             (Name::ClientFile, flags.client_file.clone()),
             (Name::KeyFile, flags.key_file.clone()),
+            (Name::ClientId, flags.client_id.clone()),
+            (Name::Tenant, flags.tenant.clone()),
             (Name::RootTo, flags.root_to.clone()),
             (Name::Serve, list(&flags.serve)),
             (Name::Listen, list(&flags.listen)),

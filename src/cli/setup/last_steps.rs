@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use super::{
-    flow::{Reached, Setup},
-    proof::{Mend, Proof},
+    flow::{Reached, Setup, Turn},
+    proof::{self, Mend, Proof},
+    providers::{Login, place},
     questions::{NOBODY, Name},
 };
 use crate::{
@@ -16,22 +17,13 @@ use crate::{
     settings::Settings,
 };
 
-/// What a person can do about a consent that did not come.
-const MENDS: [Mend; 5] = [
-    Mend::Again,
-    Mend::Ask(Name::ClientFile),
-    Mend::Ask(Name::Account),
-    Mend::Ask(Name::Login),
-    Mend::Stop,
-];
-
 /// How they ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// There is no more to do, or a later call goes on.
     Enough,
-    /// With a question that is to be asked again.
-    Back(Name),
+    /// From the plan on, with a question that is to be asked again if one is named.
+    Back(Option<Name>),
 }
 
 /// Takes them.
@@ -44,17 +36,23 @@ pub(super) fn take(setup: &mut Setup<'_>, reached: &Reached) -> Result<Taken, Fa
     } else {
         format!(" --config {}", config.display())
     };
-    let has_daemon = answers(settings)?;
+    let has_daemon = is_answered(settings)?;
     let consents = *proof == Proof::NeedsConsent;
     if consents && setup.front.is_person() {
         // Asked before: the consent reads the terminal itself, to its end.
         ask_whom(setup, has_daemon)?;
         match consented(setup, &config)? {
             Mend::GoOn => {}
-            Mend::Ask(name) => return Ok(Taken::Back(name)),
-            Mend::Again | Mend::Stop => {
-                writeln!(setup.out, "Call pillarbox setup again to go on.")?;
-                return Ok(Taken::Enough);
+            Mend::Ask(name) => return Ok(Taken::Back(Some(name))),
+            _ => return stopped(setup),
+        }
+        // Only the upstream knows whether it is this account that has consented.
+        if setup.wishes.proves {
+            match setup.try_login(settings)? {
+                Turn::On(Proof::Proved) => {}
+                Turn::On(_) => return take(setup, reached),
+                Turn::Back => return Ok(Taken::Back(None)),
+                Turn::Stop => return stopped(setup),
             }
         }
     } else if consents {
@@ -94,22 +92,29 @@ pub(super) fn take(setup: &mut Setup<'_>, reached: &Reached) -> Result<Taken, Fa
     Ok(Taken::Enough)
 }
 
+fn stopped(setup: &mut Setup<'_>) -> Result<Taken, Failure> {
+    writeln!(setup.out, "Call pillarbox setup again to go on.")?;
+    Ok(Taken::Enough)
+}
+
 /// Has the owner consent; when he does not, what the person wants instead.
 fn consented(setup: &mut Setup<'_>, config: &Path) -> Result<Mend, Failure> {
+    let asked = proof::asked(Login::Consent, place(&setup.answers)).into_iter().map(Mend::Ask);
+    let mends: Vec<Mend> = [Mend::Again].into_iter().chain(asked).chain([Mend::Stop]).collect();
     loop {
         let Err(failure) = auth::consent(setup.out, Some(config)) else { return Ok(Mend::GoOn) };
         setup.out.flush()?;
         setup.front.tell(&failure.message)?;
-        let choices: Vec<String> = MENDS.iter().map(|mend| mend.words()).collect();
+        let choices: Vec<String> = mends.iter().map(|mend| mend.words()).collect();
         let chosen = setup.front.choose("What now", &choices)?;
-        match chosen.and_then(|index| MENDS.get(index)) {
+        match chosen.and_then(|index| mends.get(index)) {
             Some(Mend::Again) => {}
             mend => return Ok(mend.copied().unwrap_or(Mend::Stop)),
         }
     }
 }
 
-fn answers(settings: &Settings) -> Result<bool, Failure> {
+fn is_answered(settings: &Settings) -> Result<bool, Failure> {
     let client = Client::new(settings.admin.socket.clone());
     Ok(Runtime::of_a_question()?.block_on(client.status()).is_ok())
 }

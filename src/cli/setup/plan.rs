@@ -14,11 +14,14 @@ use super::{
     answers::{account, listeners, login, mailbox, networks},
     edit::{self, Change, Setting},
     found::{Found, parent},
-    providers::{self, Login, asks_host, provider},
+    providers::{self, ANY_TENANT, Login, asks_host, place, provider},
     questions::{Answers, Name},
-    service,
+    service, transport,
 };
-use crate::delivery::provider::Provider;
+use crate::{
+    delivery::{API_HOST, provider::Provider},
+    settings::is_gmail,
+};
 
 /// Gmail's server for accounts, and the one that knows a host by its address.
 const GMAIL: &str = "smtp.gmail.com";
@@ -34,6 +37,8 @@ const PASSWORD_KEYS: [&str; 3] = ["password_file", "password_command", "password
 const CLIENT_KEYS: [&str; 4] =
     ["oauth_client_file", "oauth_client_id", "oauth_client_secret_file", "oauth_client_secret"];
 const KEY_KEY: &str = "service_account_file";
+const TENANT_KEY: &str = "oauth_tenant";
+const CERTIFICATE_KEY: &str = "oauth_client_certificate_file";
 const TOKEN_KEY: &str = "oauth_token_file";
 /// The head of a relay.toml that was not there.
 const NEW_FILE: &str = "\
@@ -137,6 +142,7 @@ impl Plan {
 /// The file of the client or of the key that was named, and where it belongs.
 fn secret_file(answers: &Answers, found: &Found) -> Option<(PathBuf, PathBuf)> {
     let (name, usual) = match login(answers)? {
+        Login::Consent if provider(answers).is_microsoft() => return None,
         Login::Consent => (Name::ClientFile, "client.json"),
         Login::ServiceAccount => (Name::KeyFile, "service-account.json"),
         Login::AppPassword | Login::None => return None,
@@ -163,8 +169,11 @@ pub(super) fn host(answers: &Answers, found: &Found) -> String {
     if asks_host(provider) {
         return answers.get(&Name::Host).cloned().unwrap_or_default();
     }
-    let written = found.written.text("upstream", "host");
-    let written = written.filter(|host| host != GMAIL && !moves(answers, found));
+    let written = found.written.text("upstream", "host").filter(|_| !moves(answers, found));
+    if place(answers).is_api {
+        return written.filter(|host| !is_gmail(host)).unwrap_or_else(|| API_HOST.to_owned());
+    }
+    let written = written.filter(|host| host != GMAIL && host != API_HOST);
     let by_address = provider.is_google() && login(answers) == Some(Login::None);
     let usual = if by_address { Some(RELAY_SERVICE) } else { provider.profile().host.value };
     written.unwrap_or_else(|| usual.unwrap_or_default().to_owned())
@@ -225,6 +234,7 @@ fn changes(
     stores_password: bool,
 ) -> Vec<Change> {
     let mut changes = of_provider(answers, found);
+    changes.extend(transport::changes(answers, found, moves(answers, found)));
     changes.extend(of_login(answers, found, secret, stores_password));
     let written = found.written.text("identity", "admin").or_else(|| mailbox(answers).cloned());
     if let Some(reader) =
@@ -258,6 +268,13 @@ fn of_login(
     let account = answers.get(&Name::Account).cloned();
     let set: Vec<(&'static str, Option<String>)> = match login {
         Login::AppPassword => vec![("username", account), ("password_file", password)],
+        Login::Consent if provider(answers).is_microsoft() => {
+            let id = answers.get(&Name::ClientId).cloned();
+            let tenant = answers.get(&Name::Tenant).filter(|tenant| *tenant != ANY_TENANT);
+            let tenant = tenant.map(|tenant| (TENANT_KEY, Some(tenant.clone())));
+            let client = [("username", account), ("auth", auth("oauth")), (CLIENT_KEYS[1], id)];
+            client.into_iter().chain(tenant).collect()
+        }
         Login::Consent => {
             vec![("username", account), ("auth", auth("oauth")), (CLIENT_KEYS[0], secret)]
         }
@@ -266,12 +283,12 @@ fn of_login(
         }
         Login::None => vec![("host", relay), ("auth", auth("none"))],
     };
-    let others =
-        [&PASSWORD_KEYS[..], &CLIENT_KEYS, &[KEY_KEY, TOKEN_KEY, "auth", "username"]].concat();
+    let of_tokens = [KEY_KEY, TOKEN_KEY, TENANT_KEY, CERTIFICATE_KEY, "auth", "username"];
+    let others = [&PASSWORD_KEYS[..], &CLIENT_KEYS, &of_tokens].concat();
     let is_kept = |key: &&str| {
         set.iter().any(|(set, _)| set == key)
             || (login == Login::AppPassword && keeps_other && PASSWORD_KEYS.contains(key))
-            || (login == Login::Consent && *key == TOKEN_KEY)
+            || (login == Login::Consent && *key == TOKEN_KEY && !moves(answers, found))
     };
     let removed = others.into_iter().filter(|key| !is_kept(key) && found.written.has(SECTION, key));
     let remove = removed.map(|key| Change::Remove { section: SECTION, key }).collect::<Vec<_>>();
@@ -398,7 +415,7 @@ fn notes(answers: &Answers, found: &Found) -> Vec<String> {
     });
     let open = networks(answers).iter().any(|network| network.prefix_len() == 0);
     let open = open.then(|| "everybody would be in that network".to_owned());
-    kept.into_iter().chain(open).collect()
+    kept.into_iter().chain(open).chain(transport::note(answers, found)).collect()
 }
 
 impl Deed {

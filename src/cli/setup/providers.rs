@@ -19,6 +19,20 @@ pub(super) enum Login {
 /// A way to log in: what it is called, and for whom it is.
 type Way = (Login, &'static str, &'static str);
 
+/// Whose server the mail goes to, and by what protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) provider: Provider,
+    /// By the Gmail API, over HTTPS.
+    pub(super) is_api: bool,
+}
+
+impl From<Provider> for Place {
+    fn from(provider: Provider) -> Self {
+        Self { provider, is_api: false }
+    }
+}
+
 /// What it is called wherever there is a password.
 const PASSWORD: &str = "password";
 const OF_GOOGLE: [Way; 4] = [
@@ -35,10 +49,24 @@ const OF_GOOGLE: [Way; 4] = [
     ),
     (Login::None, "none", "smtp-relay.gmail.com, which knows this host by its IP address"),
 ];
+const OF_MICROSOFT: [Way; 1] = [(
+    Login::Consent,
+    "oauth",
+    "a code that you enter in a browser on any device: an application of your own (docs/microsoft.md)",
+)];
 const OF_ANY_SERVER: [Way; 2] = [
     (Login::AppPassword, PASSWORD, "a user name and its password"),
     (Login::None, "none", "the server takes mail from this host without a login"),
 ];
+/// The ways of a message, as relay.toml has them.
+pub(super) const SMTP: &str = "smtp";
+pub(super) const GMAIL_API: &str = "gmail-api";
+const TRANSPORTS: [(&str, &str); 2] = [
+    (SMTP, "the ports of mail"),
+    (GMAIL_API, "HTTPS, where these are closed: with an OAuth client or a key of your own"),
+];
+/// Accounts of any organisation at Microsoft, where none is named.
+pub(super) const ANY_TENANT: &str = "organizations";
 /// The ways of TLS.
 const TLS: [(&str, &str); 4] = [
     ("auto", "from the port: 465 begins with TLS, every other port with STARTTLS"),
@@ -48,13 +76,21 @@ const TLS: [(&str, &str); 4] = [
 ];
 
 impl Login {
-    /// Every way at this provider.
-    fn ways(provider: Provider) -> &'static [Way] {
+    /// Every way at this place.
+    fn ways(Place { provider, is_api }: Place) -> &'static [Way] {
         match provider {
             Provider::Custom => &OF_ANY_SERVER,
+            // The API takes tokens alone.
+            _ if is_api => &OF_GOOGLE[1..3],
             _ if provider.is_google() => &OF_GOOGLE,
+            _ if provider.is_microsoft() => &OF_MICROSOFT,
             _ => &OF_ANY_SERVER[..1],
         }
+    }
+
+    /// Whether it is one of this place.
+    pub(super) fn is_of(self, place: Place) -> bool {
+        Self::ways(place).iter().any(|(login, ..)| *login == self)
     }
 
     /// What it is called in the answers.
@@ -67,16 +103,19 @@ impl Login {
         OF_GOOGLE.iter().find(|(_, own, _)| *own == name).map(|(login, ..)| *login)
     }
 
-    /// The way that this answer means at a provider.
-    fn meant(text: &str, provider: Provider) -> Option<Self> {
-        let ways = Self::ways(provider);
+    /// The way that this answer means at a place.
+    fn meant(text: &str, place: Place) -> Option<Self> {
+        let ways = Self::ways(place);
         let named = ways.iter().find(|(login, name, _)| *name == text || login.name() == text);
         named.or_else(|| numbered(text, ways)).map(|(login, ..)| *login)
     }
 
     /// The one that counts when nothing else is said.
-    pub(super) fn usual(provider: Provider) -> Self {
-        if provider.profile().knows_hosts { Self::None } else { Self::AppPassword }
+    pub(super) fn usual(place: Place) -> Self {
+        match place.provider.profile().knows_hosts {
+            true => Self::None,
+            false => Self::ways(place).first().map_or(Self::AppPassword, |(login, ..)| *login),
+        }
     }
 }
 
@@ -91,14 +130,27 @@ pub(super) fn provider(answers: &Answers) -> Provider {
     word.and_then(|word| by_word(word)).unwrap_or(Provider::Gmail)
 }
 
+/// Where the answers lead to.
+pub(super) fn place(answers: &Answers) -> Place {
+    let provider = provider(answers);
+    let transport = answers.get(&Name::Transport);
+    let is_api = transport.is_some_and(|word| word == GMAIL_API);
+    Place { provider, is_api: is_api && may_use_https(provider) }
+}
+
+/// Whether mail may leave by the Gmail API.
+pub(super) fn may_use_https(provider: Provider) -> bool {
+    matches!(provider, Provider::Gmail | Provider::Workspace)
+}
+
 /// The provider with this word.
 pub(super) fn by_word(word: &str) -> Option<Provider> {
     Provider::WORDS.iter().find(|(own, _)| *own == word).map(|(_, provider)| *provider)
 }
 
 /// Whether the login is asked for: elsewhere there is one way.
-pub(super) fn asks_login(provider: Provider) -> bool {
-    Login::ways(provider).len() > 1
+pub(super) fn asks_login(place: Place) -> bool {
+    Login::ways(place).len() > 1
 }
 
 /// Whether the host is asked for.
@@ -107,39 +159,33 @@ pub(super) fn asks_host(provider: Provider) -> bool {
 }
 
 /// What there is to choose from, each with its words.
-pub(super) fn choices(name: Name, provider: Provider) -> Vec<(&'static str, &'static str)> {
+pub(super) fn choices(name: Name, place: Place) -> Vec<(&'static str, &'static str)> {
     match name {
         Name::Provider => {
             Provider::WORDS.iter().map(|(word, one)| (*word, one.profile().title)).collect()
         }
-        Name::Login => Login::ways(provider).iter().map(|(_, name, whom)| (*name, *whom)).collect(),
+        Name::Login => Login::ways(place).iter().map(|(_, name, whom)| (*name, *whom)).collect(),
         Name::Tls => TLS.to_vec(),
+        Name::Transport if may_use_https(place.provider) => TRANSPORTS.to_vec(),
+        Name::Transport => TRANSPORTS[..1].to_vec(),
         _ => Vec::new(),
     }
 }
 
 /// The choice as it is kept.
-pub(super) fn chosen(
-    name: Name,
-    text: &str,
-    provider: Provider,
-) -> Option<Result<&'static str, String>> {
+pub(super) fn chosen(name: Name, text: &str, place: Place) -> Option<&'static str> {
     if name == Name::Login {
-        return Login::meant(text, provider).map(|login| Ok(login.name()));
+        return Login::meant(text, place).map(Login::name);
     }
-    let choices = choices(name, provider);
+    let choices = choices(name, place);
     let named = choices.iter().find(|(own, _)| *own == text);
-    let (word, _) = named.or_else(|| numbered(text, &choices))?;
-    let is_microsoft = name == Name::Provider && by_word(word).is_some_and(Provider::is_microsoft);
-    Some(if is_microsoft { Err(of_microsoft()) } else { Ok(word) })
+    named.or_else(|| numbered(text, &choices)).map(|(word, _)| *word)
 }
 
-/// What is said of a provider whose login has steps of its own.
-pub(super) fn of_microsoft() -> String {
-    "Microsoft takes no password from programs, and what it takes instead is made there first: docs/microsoft.md has the \
-     steps and the lines of relay.toml; then pillarbox check and pillarbox doctor"
-        .to_owned()
-}
+/// What is said of an account that logs in in a way that is not asked for.
+pub(super) const OF_APPLICATION: &str = "the account logs in as an application of its organisation (auth = \"client-credentials\"), \
+     which setup leaves alone: docs/microsoft.md has the lines; then pillarbox check and pillarbox doctor. To log in with a code \
+     instead: pillarbox setup --login oauth";
 
 /// What a password is called, in a sentence.
 pub(super) fn secret(provider: Provider) -> &'static str {
@@ -196,6 +242,14 @@ fn account(provider: Provider) -> Option<(&'static str, &'static str)> {
             "Zoho account",
             "Everything is relayed through this account: its full address, such as you@zohomail.com.",
         ),
+        Provider::Microsoft365 => (
+            "Microsoft 365 mailbox",
+            "Everything is relayed through this mailbox: its full address, such as relay@example.com.",
+        ),
+        Provider::Outlook => (
+            "Outlook.com account",
+            "Everything is relayed through this account: its full address, such as you@outlook.com.",
+        ),
         Provider::Ses => ("SMTP user name", "That of the SMTP credentials, which is no address."),
         Provider::Mailgun => {
             ("SMTP user name", "A user of the sending domain, such as postmaster@mg.example.org.")
@@ -230,6 +284,9 @@ fn password(provider: Provider) -> Option<(&'static str, &'static str)> {
             "Password",
             "That of the account; with two-factor authentication, one that Zoho has made for programs. It is not shown.",
         ),
+        Provider::Microsoft365 | Provider::Outlook => {
+            ("Password", "Microsoft takes none from programs: it is not asked for.")
+        }
         Provider::Ses => ("SMTP password", "That of the SMTP credentials. It is not shown."),
         Provider::Brevo => ("SMTP key", "The SMTP key, not an API key. It is not shown."),
         Provider::Sendgrid => ("API key", "An API key that may send mail. It is not shown."),
@@ -251,9 +308,6 @@ mod tests {
                 [Name::Account, Name::Password].map(|name| question(name, *provider));
             let text = [account.prompt, account.help, password.prompt, password.help].concat();
             assert!(!text.contains('\n') && !text.contains("  "), "{word}: {text}");
-            if provider.is_microsoft() {
-                continue;
-            }
             let names_google = text.contains("Gmail") || text.contains("google");
             assert_eq!(names_google, provider.is_google(), "{word}: {text}");
         }
@@ -269,8 +323,22 @@ mod tests {
             (Provider::Gmail, "password", None),
             (Provider::Custom, "oauth", None),
             (Provider::Fastmail, "none", None),
+            (Provider::Outlook, "oauth", Some(Login::Consent)),
+            (Provider::Microsoft365, "password", None),
         ] {
-            assert_eq!(Login::meant(text, provider), expected, "{provider:?} {text}");
+            assert_eq!(Login::meant(text, provider.into()), expected, "{provider:?} {text}");
         }
+        let api = Place { provider: Provider::Workspace, is_api: true };
+        for (text, expected) in [
+            ("1", Some(Login::Consent)),
+            ("service-account", Some(Login::ServiceAccount)),
+            ("app-password", None),
+            ("none", None),
+        ] {
+            assert_eq!(Login::meant(text, api), expected, "{text}");
+        }
+        assert_eq!(Login::usual(api), Login::Consent);
+        assert_eq!(Login::usual(Provider::Outlook.into()), Login::Consent);
+        assert_eq!(Login::usual(Provider::Ses.into()), Login::AppPassword);
     }
 }

@@ -19,10 +19,13 @@ pub(super) enum Name {
     Host,
     Port,
     Tls,
+    Transport,
     Account,
     Login,
     ClientFile,
     KeyFile,
+    ClientId,
+    Tenant,
     RootTo,
     Serve,
     Listen,
@@ -46,6 +49,7 @@ pub(super) enum Kind {
     Choice,
     Secret,
     File,
+    Id,
     Networks,
     Listeners,
     AddressOrNo,
@@ -66,7 +70,7 @@ pub(super) struct Question {
 }
 
 /// Every question, in the order in which they are asked.
-pub(super) const QUESTIONS: [Question; 13] = [
+pub(super) const QUESTIONS: [Question; 16] = [
     Question {
         name: Name::Provider,
         kind: Kind::Choice,
@@ -100,6 +104,14 @@ pub(super) const QUESTIONS: [Question; 13] = [
         when: "if provider is custom",
     },
     Question {
+        name: Name::Transport,
+        kind: Kind::Choice,
+        prompt: "How mail leaves",
+        help: "The Gmail API is for networks that let no connection out to the ports 465 and 587; it takes no password (docs/https.md).",
+        flag: "--transport smtp|gmail-api",
+        when: "if provider is gmail or workspace and all is asked anew, or the ports of mail cannot be reached",
+    },
+    Question {
         name: Name::Account,
         kind: Kind::Address,
         prompt: "Gmail account",
@@ -121,7 +133,7 @@ pub(super) const QUESTIONS: [Question; 13] = [
         prompt: "File of your OAuth client",
         help: "The JSON that https://console.cloud.google.com/auth/clients offers for a client of the type \"Desktop app\".",
         flag: "--client-file FILE",
-        when: "if login is oauth",
+        when: "if login is oauth at Google",
     },
     Question {
         name: Name::KeyFile,
@@ -130,6 +142,23 @@ pub(super) const QUESTIONS: [Question; 13] = [
         help: "The JSON that https://console.cloud.google.com/iam-admin/serviceaccounts offers under Keys, Add key.",
         flag: "--key-file FILE",
         when: "if login is service-account",
+    },
+    Question {
+        name: Name::ClientId,
+        kind: Kind::Id,
+        prompt: "Application (client) id",
+        help: "Of a registration of your own at https://entra.microsoft.com that allows public client flows and has the \
+               permission SMTP.Send; docs/microsoft.md has the steps.",
+        flag: "--client-id ID",
+        when: "if provider is Microsoft's",
+    },
+    Question {
+        name: Name::Tenant,
+        kind: Kind::Id,
+        prompt: "Directory (tenant) id",
+        help: "That of the registration; \"organizations\" if it is one for several organisations.",
+        flag: "--tenant ID",
+        when: "if provider is microsoft365",
     },
     Question {
         name: Name::RootTo,
@@ -177,8 +206,15 @@ pub(super) const QUESTIONS: [Question; 13] = [
 impl Name {
     /// Whether the answer holds for one provider alone.
     pub(super) fn is_of_provider(self) -> bool {
-        let all = [Self::Host, Self::Port, Self::Tls, Self::Account, Self::Login];
-        all.contains(&self) || matches!(self, Self::ClientFile | Self::KeyFile)
+        !matches!(
+            self,
+            Self::Provider
+                | Self::RootTo
+                | Self::Serve
+                | Self::Listen
+                | Self::Password
+                | Self::SendTo
+        )
     }
 
     /// The question.

@@ -95,16 +95,14 @@ impl Document {
 /// The questions, for programs that ask them in their own way.
 pub(super) fn questions(found: &Found) -> Value {
     let answered = found.answers();
-    let known: Answers = answered
-        .get_key_value(&Name::Provider)
-        .map(|(name, word)| (*name, word.clone()))
-        .into_iter()
-        .collect();
-    let provider = providers::provider(&known);
+    let known = [Name::Provider, Name::Transport].into_iter();
+    let known: Answers =
+        known.filter_map(|name| Some((name, answered.get(&name)?.clone()))).collect();
+    let place = providers::place(&known);
     let questions: Vec<Value> = QUESTIONS.iter().map(|question| {
         let default = answers::default(question.name, &known, found);
-        let question = providers::question(question.name, provider);
-        let choices = providers::choices(question.name, provider);
+        let question = providers::question(question.name, place.provider);
+        let choices = providers::choices(question.name, place);
         let choices: Vec<Value> =
             choices.into_iter().map(|(name, whom)| json!({ "name": name, "help": whom })).collect();
         json!({
