@@ -65,6 +65,7 @@ impl Desk {
             "[upstream]\nhost = \"localhost\"\nport = {}\nca_file = \"authority.pem\"\n\
              ehlo_name = \"relay.example.org\"\n{account}\n[listener]\naddresses = [\"{}\"]\n\n\
              [queue]\ndirectory = \"state\"\n\n[admin]\nsocket = \"admin.sock\"\n\n\
+             [sendmail]\nsocket = \"submit.sock\"\ndrop_directory = \"drop\"\n\n\
              [log]\nformat = \"json\"\nlevel = \"trace\"\n",
             self.sandbox.starttls_address().port(),
             self.home.smtp,

@@ -259,6 +259,11 @@ impl Home {
         stdout: impl Into<Stdio>,
         stderr: impl Into<Stdio>,
     ) -> Daemon {
+        // Two daemons at the sockets of the machine would be in each other's way.
+        let text = fs::read_to_string(self.config()).expect("there is a configuration");
+        for section in ["[admin]\n", "[sendmail]\n"] {
+            assert!(text.contains(section), "a daemon without a socket of its own: {text}");
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(stdout)
