@@ -2,8 +2,6 @@
 //!
 //! Rule: a seed shows one thing and is short; the fuzzer finds the combinations.
 
-use std::{fs, path::Path};
-
 use crate::dialogues::{Dialogue, Turn};
 
 /// Octets of a seed of the session; longer dialogues are about limits that the fuzzer's options make small.
@@ -23,12 +21,14 @@ pub(super) fn talks() -> Vec<(String, Vec<u8>)> {
     talks.filter(|(_, talk)| talk.len() <= SEED_BYTES_MAX).collect()
 }
 
-/// Writes every seed.
-pub(super) fn write(corpus: &Path) {
-    let seed = |target: &str, name: &str, bytes: &[u8]| {
-        let folder = corpus.join(target);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(name), bytes).unwrap();
+/// A seed: its target, its name, and its octets.
+pub(super) type Seed = (&'static str, String, Vec<u8>);
+
+/// Every seed.
+pub(super) fn all() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let mut seed = |target: &'static str, name: &str, bytes: &[u8]| {
+        seeds.push((target, name.to_owned(), bytes.to_vec()));
     };
     for (name, talk) in talks() {
         let first = [&[0, 0, 0], talk.as_slice()].concat();
@@ -71,6 +71,7 @@ pub(super) fn write(corpus: &Path) {
     for (number, bytes) in (1..).zip(records()) {
         seed("record", &format!("record_{number:02}"), &bytes);
     }
+    seeds
 }
 
 /// Lists of addresses as people write them.
