@@ -28,7 +28,7 @@ use crate::{
     clock::Clock,
     delivery::{self, Pool, PoolHandle},
     doctor,
-    fleet::Fleet,
+    fleet::{Fleet, Load},
     listener::{self, BindError, Listener, OpenError},
     live::Live,
     notices::{Notifier, StormTeller},
@@ -48,6 +48,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// How long a start waits for the account's stored state before it says that it is ready.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the other hosts of a fleet may take to hear of a stop.
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the admin socket may finish the answers it has begun.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 /// How long closing the store may take: a sync on a slow disk. Everything acknowledged is on disk
@@ -201,6 +203,7 @@ impl Daemon {
             post: Arc::new(Post::in_directory(directory)),
             page: page.as_ref().map(Page::place),
             sessions: Arc::default(),
+            fleet: parts.fleet.clone(),
         };
         let mut halves = JoinSet::new();
         let (door, stop) = ((Arc::clone(&store), Arc::clone(&clock)), shutdown.watch());
@@ -218,8 +221,7 @@ impl Daemon {
             });
         }
         let services = answering(&settings, (socket, port, page), &sources, &services_stop);
-        let services = Services { tasks: services, mishaps, clock };
-        let services = services.with(&parts, &sources);
+        let services = Services { tasks: services, mishaps, clock }.with(&parts, &sources);
         log_start(&settings, &addresses, store.as_ref()).await;
         let (drain, supervisor) = (drain(&settings), Supervisor::default());
         Ok(Self {
@@ -361,6 +363,9 @@ impl Daemon {
     }
 
     async fn stop_services(&mut self) {
+        if let Some(fleet) = &self.parts.fleet {
+            drop(tokio::time::timeout(FAREWELL_PATIENCE, fleet.hosts().leave()).await);
+        }
         self.services_stop.advance(Phase::Draining);
         // The history's keeper never ends by itself; only the admin socket is waited for.
         drop(tokio::time::timeout(ADMIN_DRAIN, self.services.tasks.join_next()).await);
@@ -390,7 +395,8 @@ impl Pools {
         clock: &Arc<dyn Clock>,
         mishaps: &Mishaps,
     ) -> Self {
-        let mut fleet = settings.fleet.as_ref().and_then(|options| Fleet::new(options, clock));
+        let fleet = settings.fleet.as_ref();
+        let mut fleet = fleet.and_then(|options| Fleet::new(options, clock, store.drained()));
         let mut pool = |delivery: &delivery::Options| {
             let pool = Pool::new(delivery.clone(), Arc::clone(store), Arc::clone(clock));
             let share = fleet.as_mut().map(|fleet| fleet.share(delivery.name_in_fleet()));
@@ -407,10 +413,20 @@ impl Pools {
     }
 
     async fn restore(&mut self) {
-        self.main.restore().await;
-        for (_, pool) in &mut self.others {
-            pool.restore().await;
-        }
+        let accounts = async {
+            self.main.restore().await;
+            for (_, pool) in &mut self.others {
+                pool.restore().await;
+            }
+        };
+        // Whoever is drained takes nothing with a new start either.
+        let fleet = self.fleet.clone();
+        let fleet = async {
+            if let Some(fleet) = fleet {
+                fleet.hosts().beat(Load::default()).await;
+            }
+        };
+        tokio::join!(accounts, fleet);
     }
 
     fn parts(&self) -> (Vec<(AccountKey, PoolHandle)>, Option<Arc<Fleet>>) {
@@ -499,6 +515,8 @@ impl Services {
         });
         if let Some(fleet) = parts.fleet.clone() {
             self.tend("fleet", move |_| Arc::clone(&fleet).look_after());
+            let told = sources.clone();
+            self.tend("signs of life for the fleet", move |_| admin::fleet::live(told.clone()));
         }
         let (settings, queue) = (parts.settings.clone(), Arc::clone(&parts.store));
         self.tend("expiry", move |clock| forget(Arc::clone(&queue), clock, settings.clone()));

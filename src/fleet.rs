@@ -4,12 +4,15 @@
 //! nothing. Time is the database's. Must not know the queue, nor what an upstream says.
 
 mod books;
+mod hosts;
 #[cfg(feature = "fleet")]
 mod link;
 mod options;
 #[cfg(feature = "fleet")]
 mod postgres;
 mod reach;
+#[cfg(feature = "fleet")]
+mod register;
 #[cfg(feature = "fleet")]
 mod schema;
 mod share;
@@ -22,13 +25,19 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::debug;
 
+#[cfg(any(feature = "fleet", test))]
+use self::hosts::Register;
 use self::{books::Books, reach::Reach};
 pub(crate) use self::{
+    hosts::{FORGOTTEN_AFTER, Host, Hosts, Load, Members, Standing},
     options::{Database, Options, Password, Place, TlsFiles},
     reach::{Away, REMEDY},
     share::{Elsewhere, Share, Status},
 };
-use crate::clock::Clock;
+use crate::{
+    clock::{Clock, Timestamp},
+    live::Live,
+};
 
 /// How often a host that has nothing to send looks whether the database is there, and brings what it could not settle.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -45,29 +54,56 @@ pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "fleet");
 pub(crate) struct Fleet {
     books: Arc<dyn Books>,
     host: String,
+    /// The address of the database, without what is secret of it.
+    place: String,
     reach: Arc<Reach>,
     clock: Arc<dyn Clock>,
     shares: Vec<Arc<Share>>,
+    hosts: Arc<Hosts>,
 }
 
 impl Fleet {
-    /// Nothing is asked of the database before somebody has to know something.
+    /// Nothing is asked of the database before somebody has to know something. Since when this host takes no new mail is said in
+    /// `drained`, to whoever keeps the door.
     #[cfg(feature = "fleet")]
-    pub(crate) fn new(options: &Options, clock: &Arc<dyn Clock>) -> Option<Self> {
+    pub(crate) fn new(
+        options: &Options,
+        clock: &Arc<dyn Clock>,
+        drained: Live<Option<Timestamp>>,
+    ) -> Option<Self> {
         let books = Arc::new(postgres::Postgres::new(options.database.clone()));
-        Some(Self::over(books, options.host.clone(), clock))
+        let register = Arc::clone(&books);
+        let fleet = Self::over((books, register), options.host.clone(), clock, drained);
+        Some(Self { place: options.database.to_string(), ..fleet })
     }
 
     /// Settings refuse a [fleet] where it is not built in.
     #[cfg(not(feature = "fleet"))]
-    pub(crate) fn new(_: &Options, _: &Arc<dyn Clock>) -> Option<Self> {
+    pub(crate) fn new(_: &Options, _: &Arc<dyn Clock>, _: Live<Option<Timestamp>>) -> Option<Self> {
         None
     }
 
     #[cfg(any(feature = "fleet", test))]
-    fn over(books: Arc<dyn Books>, host: String, clock: &Arc<dyn Clock>) -> Self {
+    fn over(
+        (books, register): (Arc<dyn Books>, Arc<dyn Register>),
+        host: String,
+        clock: &Arc<dyn Clock>,
+        drained: Live<Option<Timestamp>>,
+    ) -> Self {
         let reach = Arc::new(Reach::default());
-        Self { books, host, reach, clock: Arc::clone(clock), shares: Vec::new() }
+        let hosts = Arc::new(Hosts::new(register, host.clone(), Arc::clone(clock), drained));
+        let (clock, place, shares) = (Arc::clone(clock), String::new(), Vec::new());
+        Self { books, host, place, reach, clock, shares, hosts }
+    }
+
+    /// The address of the database, without what is secret of it.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// This host among the others.
+    pub(crate) fn hosts(&self) -> &Arc<Hosts> {
+        &self.hosts
     }
 
     /// This host's share of the account that all hosts know by this name.
@@ -96,6 +132,7 @@ impl Fleet {
                 if let Err(trouble) = self.books.sweep().await {
                     debug!(%trouble, "reservations that are over were not removed");
                 }
+                self.hosts.forget().await;
             }
             let jitter = Duration::from_millis(fastrand::u64(..JITTER_MS));
             self.clock.sleep(LOOK_EVERY.saturating_sub(jitter)).await;

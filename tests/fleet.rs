@@ -4,6 +4,7 @@
 //! `tests/fleet/fetch` unpacks the database; without it these tests fail.
 
 mod faults;
+mod hosts;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 

@@ -117,6 +117,8 @@ pub(crate) struct AccountFacts {
     pub(crate) upstream: String,
     /// The user name of its login.
     pub(crate) username: Option<String>,
+    /// What all hosts of a fleet call it.
+    pub(crate) in_fleet: String,
     /// Its limit of recipients in 24 hours, with what is left to the owner.
     pub(crate) recipients_per_day: Limit,
     /// What of it is left to the owner.
@@ -132,6 +134,7 @@ impl AccountFacts {
             name: name.into(),
             upstream: format!("{}:{}", delivery.host, delivery.port),
             username: delivery.login.as_ref().map(|login| login.username.clone()),
+            in_fleet: delivery.name_in_fleet(),
             recipients_per_day: delivery.recipients_per_day.with(owner_reserve),
             owner_reserve,
             limits: delivery.claim_limits(),

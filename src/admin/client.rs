@@ -32,6 +32,7 @@ use super::{
     },
     configured::Configured,
     contents::{Contents, PartText},
+    fleet::{DrainOrdered, FleetView},
     forecast::{BudgetForecast, Explained},
     health::Health,
     log::Log,
@@ -192,6 +193,22 @@ impl Client {
     /// Who has been here.
     pub(crate) async fn clients(&self) -> Result<Clients, ClientError> {
         self.ask(Method::GET, "/v1/clients").await
+    }
+
+    /// The hosts that share an account's day.
+    pub(crate) async fn fleet(&self) -> Result<FleetView, ClientError> {
+        self.ask(Method::GET, "/v1/fleet").await
+    }
+
+    /// Has a host, or the one that is asked, take no new mail, or take it again.
+    pub(crate) async fn drain(
+        &self,
+        host: Option<&str>,
+        drains: bool,
+    ) -> Result<DrainOrdered, ClientError> {
+        let verb = if drains { "drain" } else { "undrain" };
+        let host = host.map_or_else(String::new, |host| format!("?host={}", encoded(host)));
+        self.ask(Method::POST, &format!("/v1/fleet/{verb}{host}")).await
     }
 
     /// The storms whose mail is kept.

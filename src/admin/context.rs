@@ -27,6 +27,7 @@ use super::{
 use crate::{
     budget::AccountKey,
     clock::{Clock, Moment, Timestamp},
+    fleet::Fleet,
     listener::{self, options::Network},
     live::Live,
     passwd,
@@ -145,6 +146,8 @@ pub(crate) struct Sources {
     pub(crate) page: Option<Arc<Place>>,
     /// Who visits it.
     pub(crate) sessions: Arc<Sessions>,
+    /// The other hosts; `None` where this one counts alone.
+    pub(crate) fleet: Option<Arc<Fleet>>,
 }
 
 impl Sources {
@@ -212,7 +215,9 @@ impl From<SearchError> for Refusal {
 impl From<QueueError> for Refusal {
     fn from(error: QueueError) -> Self {
         let kind = match &error {
-            QueueError::Full(_) | QueueError::Unavailable(_) => Kind::Unavailable,
+            QueueError::Full(_) | QueueError::Drained(_) | QueueError::Unavailable(_) => {
+                Kind::Unavailable
+            }
             QueueError::Corrupt { .. } => Kind::Corrupt,
             QueueError::NotFound(_) => Kind::NotFound,
             QueueError::Conflict(_) | QueueError::AlreadyKnown(_) => Kind::Conflict,

@@ -15,6 +15,7 @@ pub(crate) mod contents;
 pub(crate) mod context;
 pub(crate) mod counts;
 pub(crate) mod early;
+pub(crate) mod fleet;
 pub(crate) mod forecast;
 pub(crate) mod health;
 pub(crate) mod heartbeat;

@@ -18,8 +18,8 @@ use super::{
     client::{VISITOR, visitor_of},
     contents,
     context::{Refusal, Sources},
-    counts, forecast, health, history, listing, log, metrics, octets, page, pause, pulse, queue,
-    sides,
+    counts, fleet, forecast, health, history, listing, log, metrics, octets, page, pause, pulse,
+    queue, sides,
     socket::{Peer, Port, Socket},
     spending, status, storms, tally, trace, weekly,
 };
@@ -59,6 +59,7 @@ fn router(sources: Sources) -> Router {
         .merge(metrics::router())
         .merge(log::router())
         .merge(trial::router())
+        .merge(fleet::router())
         .merge(forecast::router())
         .merge(pause::router())
         .merge(page::router())

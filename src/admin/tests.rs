@@ -179,6 +179,7 @@ pub(super) fn account(name: &str, limit: impl Into<Limit>) -> AccountFacts {
         name: name.into(),
         upstream: "smtp.example.org:587".into(),
         username: Some("you@example.org".into()),
+        in_fleet: "you@example.org at smtp.example.org".into(),
         recipients_per_day: limits.limit.with(5),
         owner_reserve: 5,
         limits,
@@ -227,6 +228,7 @@ pub(super) fn sources(
             false,
         ))),
         sessions: Arc::default(),
+        fleet: None,
     }
 }
 

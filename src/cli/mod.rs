@@ -12,6 +12,7 @@ mod clients;
 mod dead;
 mod doctor;
 mod fitting;
+mod fleet;
 mod forecast;
 mod full_screen;
 mod health;
@@ -57,6 +58,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::{
     of_account::OfAccount,
+    remote::Question,
     screen::{Output, Screen, Sheet},
 };
 use crate::{
@@ -163,6 +165,15 @@ enum Command {
         of: OfAccount,
         #[command(subcommand)]
         command: Option<spending::Command>,
+    },
+    /// Show the hosts that share an account's day, or drain one.
+    ///
+    /// Each with its last sign of life and what is in its queue.
+    Fleet {
+        #[command(flatten)]
+        remote: remote::Arguments,
+        #[command(subcommand)]
+        command: Option<fleet::Command>,
     },
     /// Log in with a token, not a password: consent, status, revocation.
     Auth(auth::Arguments),
@@ -335,7 +346,7 @@ fn budget(
     out: &mut dyn Screen,
     config: Option<&Path>,
     remote: &remote::Arguments,
-    asked: Result<remote::Question, simulate::asked::Arguments>,
+    asked: Result<Question, simulate::asked::Arguments>,
     now: Timestamp,
 ) -> Result<(), Failure> {
     match asked {
@@ -357,52 +368,53 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
         Command::Check { json, all, .. } => check::run(out, config, json, all),
         Command::Doctor(arguments) => doctor::run(out, config, &arguments),
         Command::Status { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Status(asked), now)
+            remote::run(out, config, &remote, Question::Status(asked), now)
         }
         Command::Queue { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::Queue(command), now)
+            remote::run(out, config, &remote, Question::Queue(command), now)
         }
         Command::Storm { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::Storm(command), now)
+            remote::run(out, config, &remote, Question::Storm(command), now)
         }
         Command::Dead { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::Dead(command), now)
+            remote::run(out, config, &remote, Question::Dead(command), now)
         }
         Command::History { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::History(command), now)
+            remote::run(out, config, &remote, Question::History(command), now)
         }
         Command::Alert { remote, command } => {
-            remote::run(out, config, &remote, remote::Question::Alert(command), now)
+            remote::run(out, config, &remote, Question::Alert(command), now)
         }
         Command::Budget { remote, of, command } => {
-            budget(out, config, &remote, remote::Question::of_budget(of, command)?, now)
+            budget(out, config, &remote, Question::of_budget(of, command)?, now)
         }
         Command::Health { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Health(asked.grade()), now)
+            remote::run(out, config, &remote, Question::Health(asked.grade()), now)
         }
         Command::Log { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Log(asked), now)
+            remote::run(out, config, &remote, Question::Log(asked), now)
         }
         Command::Auth(arguments) => auth::run(out, config, &arguments),
         Command::Trace { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Trace(asked), now)
+            remote::run(out, config, &remote, Question::Trace(asked), now)
         }
-        Command::Reload(remote) => remote::run(out, config, &remote, remote::Question::Reload, now),
+        Command::Reload(remote) => remote::run(out, config, &remote, Question::Reload, now),
         Command::Report { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Report(asked), now)
+            remote::run(out, config, &remote, Question::Report(asked), now)
         }
         Command::Page { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Page(asked), now)
+            remote::run(out, config, &remote, Question::Page(asked), now)
+        }
+        Command::Fleet { remote, command } => {
+            remote::run(out, config, &remote, Question::Fleet(command), now)
         }
         Command::Pause { remote, asked } => {
-            remote::run(out, config, &remote, remote::Question::Pause(asked), now)
+            remote::run(out, config, &remote, Question::Pause(asked), now)
         }
         Command::Resume { remote, of } => {
-            remote::run(out, config, &remote, remote::Question::Resume(of), now)
+            remote::run(out, config, &remote, Question::Resume(of), now)
         }
-        Command::Clients(remote) => {
-            remote::run(out, config, &remote, remote::Question::Clients, now)
-        }
+        Command::Clients(remote) => remote::run(out, config, &remote, Question::Clients, now),
         Command::Send(arguments) => send::run(out, config, &arguments),
         Command::Migrate(arguments) => migrate::run(out, &arguments),
         Command::Store { arguments, command } => store::run(out, config, arguments, command),

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    alert, clients, dead, forecast, health, history, log,
+    alert, clients, dead, fleet, forecast, health, history, log,
     of_account::OfAccount,
     page, pause, queue, reload, report,
     runtime::Runtime,
@@ -68,6 +68,8 @@ pub(super) enum Question {
     BudgetReport(spending::Arguments),
     /// Who has been here.
     Clients,
+    /// The hosts of a fleet.
+    Fleet(Option<fleet::Command>),
     /// Whether the relay is well, and how well.
     Health(Grade),
     /// How much is logged, or the order to log more or less.
@@ -166,6 +168,7 @@ async fn ask(
             show(out, form, &client.budget_report(days, of.name()).await?, spending::print)?;
         }
         Question::Clients => show(out, form, &client.clients().await?, clients::print)?,
+        Question::Fleet(command) => fleet::run(out, client, form, command.as_ref()).await?,
         Question::Health(grade) => health::run(out, client, form, grade).await?,
         Question::Log(arguments) => log::run(out, client, form, &arguments).await?,
         Question::Trace(arguments) => trace::run(out, client, form, &arguments).await?,

@@ -41,6 +41,22 @@ pub(crate) struct Database {
     pub(crate) tls: Option<TlsFiles>,
 }
 
+/// Its address as a person writes it, without what only this host may know.
+impl fmt::Display for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, port, name, user, .. } = self;
+        match place {
+            Place::Host(host) if host.contains(':') => {
+                write!(formatter, "postgres://{user}@[{host}]:{port}/{name}")
+            }
+            Place::Host(host) => write!(formatter, "postgres://{user}@{host}:{port}/{name}"),
+            Place::Socket(directory) => {
+                write!(formatter, "postgres:///{name}?host={}&user={user}", directory.display())
+            }
+        }
+    }
+}
+
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {

@@ -3,7 +3,7 @@
 //! Rule: nothing outlives a transaction (no prepared statement, no setting, no lock), so it works behind PgBouncer in its
 //! transaction mode; nothing listens. Time is the database's, and never goes back. Must not know who claims.
 
-use std::{cmp::Ordering, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_postgres::{Client, types::Type};
@@ -12,7 +12,7 @@ use super::{
     books::{Ask, Books, Granted, Spent, Ticket, Trouble, granted},
     link::{Held, Link, said},
     options::Database,
-    schema,
+    schema::{self, Version},
 };
 use crate::budget::{Limit, WINDOW};
 
@@ -28,7 +28,8 @@ const BEGIN: &str = "
 /// The account's row, which is locked until the transaction ends. Whoever waits for it sees in his next statement what the one
 /// before him has written; in the same statement he would not.
 const LOCK: &str = "
-    SELECT (SELECT max(number) FROM pillarbox.version)
+    SELECT (SELECT max(number) FROM pillarbox.version),
+           (SELECT max((to_jsonb(version) ->> 'oldest')::integer) FROM pillarbox.version)
     FROM pillarbox.account WHERE name = $1 FOR NO KEY UPDATE";
 
 const INTRODUCE: &str = "INSERT INTO pillarbox.account (name) VALUES ($1) ON CONFLICT DO NOTHING";
@@ -86,7 +87,7 @@ const SWEEP: &str = "
 /// Books in a database of PostgreSQL.
 #[derive(Debug)]
 pub(super) struct Postgres {
-    link: Link,
+    pub(super) link: Link,
 }
 
 impl Postgres {
@@ -200,13 +201,8 @@ impl Postgres {
             }
         };
         // Another host may have been upgraded while this connection was open.
-        let version = row.try_get::<_, Option<i32>>(0).map_err(said)?.unwrap_or(0);
-        match version.cmp(&schema::version()) {
-            Ordering::Equal => Ok(held),
-            Ordering::Greater => Err(schema::newer(version)),
-            // They are looked at when the next connection is opened.
-            Ordering::Less => Err(Trouble("the fleet's tables have been replaced".into())),
-        }
+        Version::of(&row, 0).map_err(said)?.fits(schema::version())?;
+        Ok(held)
     }
 }
 
@@ -255,6 +251,6 @@ fn integer(recipients: u32) -> i32 {
     i32::try_from(recipients).unwrap_or(i32::MAX)
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "fleet")]
 mod figures;
+#[cfg(feature = "fleet")]
+mod hosts;
 mod model;
+mod roll;
 #[cfg(feature = "fleet")]
 mod scene;
 mod share;

@@ -448,6 +448,7 @@ impl Connection<'_> {
         self.not_queued(error);
         match error {
             QueueError::Full(_) => Refusal::Full,
+            QueueError::Drained(_) => Refusal::Drained,
             QueueError::Unavailable(_)
             | QueueError::Corrupt { .. }
             | QueueError::NotFound(_)

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::id::QueueId;
+use crate::clock::Timestamp;
 
 /// Why the queue refuses.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -10,6 +11,9 @@ pub enum QueueError {
     /// The quota, or the free space of the disk, is used up. Clients hear 452 4.3.1.
     #[error("{0}")]
     Full(String),
+    /// A person has this host take no new mail. Clients hear 421 4.3.2.
+    #[error("this host is drained since {0}: it takes no new mail, and relays what it has")]
+    Drained(Timestamp),
     /// The index has failed and is being reopened, or is closed. Clients hear 451 4.3.0.
     #[error("{0}")]
     Unavailable(String),

@@ -12,6 +12,7 @@ mod closing;
 mod committer;
 pub(crate) mod digest;
 mod directory_sync;
+mod door;
 mod doubt;
 pub mod dropped;
 pub(crate) mod ending;
@@ -114,6 +115,7 @@ pub use self::{
 };
 use crate::{
     clock::{Clock, Moment, SETTLED_AFTER, Timeline, Timestamp},
+    live::Live,
     message::envelope::Envelope,
     sync,
 };
@@ -141,6 +143,8 @@ pub struct Queue {
     lock: Mutex<Option<StateLock>>,
     /// One verb at a time that changes marks.
     marks: tokio::sync::Mutex<()>,
+    /// Since when no new mail is taken.
+    drained: Live<Option<Timestamp>>,
 }
 
 impl Queue {
@@ -238,6 +242,7 @@ impl Queue {
             memory: None,
             lock: Mutex::new(Some(lock)),
             marks: tokio::sync::Mutex::default(),
+            drained: Live::new(None),
         })
     }
 
@@ -353,11 +358,6 @@ impl Queue {
         self.commit(move |batch| batch.set_aside(id, why, &words)).await?;
         self.forget_send(id);
         Err(QueueError::Corrupt { id, reason })
-    }
-
-    /// Whether a message of `size_bytes` may come in: quota, free space, health. Cheap; asks no disk.
-    pub fn admission(&self, size_bytes: u64) -> Result<(), QueueError> {
-        self.shared.admit(size_bytes)
     }
 
     /// Starts a message: assigns its id and takes the body through [`IncomingMessage::write`]. A draft that is

@@ -632,11 +632,14 @@ impl Refusing {
     ) -> Option<Self> {
         let everything = smallest.is_err();
         let error = smallest.and(largest).err()?;
-        let failed = !matches!(error, QueueError::Full(_));
+        let failed = !matches!(error, QueueError::Full(_) | QueueError::Drained(_));
         let which = if everything { "no mail is taken" } else { "large mail is not taken" };
         let up_to =
             if everything { String::new() } else { format!(" (a message may have {shown})") };
-        let remedy = if failed {
+        let remedy = if matches!(error, QueueError::Drained(_)) {
+            "Nothing, if that was meant: `pillarbox fleet undrain` has it take mail again. Clients hear 421 4.3.2, keep their mail \
+             and come again, or go to another host"
+        } else if failed {
             "The queue reopens by itself; if that does not help, see the log and the disk"
         } else {
             "Free space on the disk, raise [queue] max_bytes, or give up what nobody needs: pillarbox queue list, \

@@ -4,6 +4,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod explain;
+pub(crate) mod fleet;
 pub(crate) mod journey;
 pub(crate) mod message;
 pub(crate) mod settings;

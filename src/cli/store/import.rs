@@ -225,7 +225,9 @@ enum Refusal {
 impl From<QueueError> for Refusal {
     fn from(error: QueueError) -> Self {
         match error {
-            QueueError::Full(_) | QueueError::Unavailable(_) => Self::Store(error),
+            QueueError::Full(_) | QueueError::Drained(_) | QueueError::Unavailable(_) => {
+                Self::Store(error)
+            }
             QueueError::Corrupt { .. }
             | QueueError::NotFound(_)
             | QueueError::Conflict(_)

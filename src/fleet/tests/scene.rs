@@ -18,6 +18,7 @@ use crate::{
     budget::Limit,
     fleet::{
         books::{Ask, Books, Granted, Ticket},
+        hosts::{Beat, Load},
         options::{Database, Password, Place},
         postgres::Postgres,
     },
@@ -92,4 +93,9 @@ pub(super) fn ticket(ask: &Ask, granted: Granted) -> Ticket {
 
 pub(super) async fn spent(books: &dyn Books) -> u64 {
     books.spent(ACCOUNT, "a", Limit::NONE).await.unwrap().recipients
+}
+
+pub(super) fn beat(host: &str, instance: Option<i64>) -> Beat {
+    let load = Load { messages: 3, recipients: 4, oldest: Some(Duration::from_secs(60)) };
+    Beat { host: host.to_owned(), instance, load }
 }

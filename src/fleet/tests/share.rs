@@ -8,7 +8,8 @@ use std::{
 use crate::{
     budget::{Limit, WINDOW},
     clock::{Clock, ManualClock, Timestamp},
-    fleet::{Fleet, Share, books::Books as _, twin::Twin},
+    fleet::{Fleet, Share, books::Books as _, tests::roll::Roll, twin::Twin},
+    live::Live,
 };
 
 const TRANSFER: Duration = Duration::from_secs(1_800);
@@ -25,7 +26,12 @@ impl Scene {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
         let twin = Arc::new(Twin::new(&clock));
         let of_all: Arc<dyn Clock> = Arc::new(clock.clone());
-        let fleet = Fleet::over(Arc::clone(&twin) as _, "one".into(), &of_all);
+        let fleet = Fleet::over(
+            (Arc::clone(&twin) as _, Arc::new(Roll::new(&clock))),
+            "one".into(),
+            &of_all,
+            Live::new(None),
+        );
         Self { clock, twin, fleet }
     }
 

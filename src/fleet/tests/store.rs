@@ -4,14 +4,16 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{ACCOUNT, Known, LEASE, Scene, Server, ask, spent, ticket};
+use super::scene::{ACCOUNT, Known, LEASE, Scene, Server, ask, beat, spent, ticket};
 use crate::{
     budget::{Limit, WINDOW},
     clock::{ManualClock, Timestamp},
     fleet::{
         books::{Books as _, Spent, Ticket},
+        hosts::Register as _,
         options::{Database, Password},
         postgres::Postgres,
+        schema,
         twin::Twin,
     },
 };
@@ -182,15 +184,57 @@ async fn hosts_that_start_at_once_make_the_tables_once_and_a_newer_schema_is_lef
         hosts.spawn(async move { books.spent(ACCOUNT, "a", Limit::NONE).await.map(drop) });
     }
     assert!(hosts.join_all().await.into_iter().all(|answer| answer.is_ok()));
-    assert_eq!(scene.sql("SELECT number FROM pillarbox.version"), "1");
+    let number = schema::version();
+    assert_eq!(scene.sql("SELECT number FROM pillarbox.version"), number.to_string());
     let open = scene.books();
     assert_eq!(spent(&open).await, 0);
-    scene.sql("UPDATE pillarbox.version SET number = 9");
+    scene.sql(&format!("UPDATE pillarbox.version SET number = 9, oldest = {}", number + 1));
     for books in [open, scene.books()] {
         let trouble = books.reserve(ACCOUNT, "a", &ask(1, 10)).await.unwrap_err().to_string();
         assert!(trouble.contains("version 9") && trouble.contains("upgrade"), "{trouble}");
     }
     assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.reservation"), "0");
+}
+
+#[tokio::test]
+async fn while_hosts_are_upgraded_one_after_another_the_older_program_goes_on_where_the_newer_says_so()
+ {
+    let (scene, number) = (Scene::new(), schema::version());
+    let open = scene.books();
+    assert_eq!(spent(&open).await, 0);
+    scene.sql(&format!("UPDATE pillarbox.version SET number = {}, oldest = {number}", number + 1));
+    for books in [open, scene.books()] {
+        assert!(books.reserve(ACCOUNT, "a", &ask(1, 10)).await.unwrap().is_some());
+    }
+    // Nothing is taken back.
+    assert_eq!(scene.sql("SELECT number FROM pillarbox.version"), (number + 1).to_string());
+    assert_eq!(spent(&scene.books()).await, 2);
+}
+
+#[tokio::test]
+async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
+    let scene = Scene::new();
+    let books = scene.books();
+    assert!(books.reserve(ACCOUNT, "a", &ask(3, 10)).await.unwrap().is_some());
+    scene.sql(
+        "DROP TABLE pillarbox.host;
+         ALTER TABLE pillarbox.version DROP COLUMN oldest;
+         UPDATE pillarbox.version SET number = 1",
+    );
+    assert_eq!(spent(&scene.books()).await, 3);
+    let number = schema::version().to_string();
+    assert_eq!(scene.sql("SELECT number FROM pillarbox.version"), number);
+    assert_eq!(scene.sql("SELECT count(oldest) FROM pillarbox.version"), "1");
+    // Who may not change them is told so.
+    let role = format!("reader_{}", scene.database);
+    scene.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'rows alone'; GRANT USAGE ON SCHEMA pillarbox TO {role};
+         GRANT SELECT ON pillarbox.version TO {role}; UPDATE pillarbox.version SET number = 0"
+    ));
+    let password: Arc<dyn Password> = Arc::new(Known("rows alone"));
+    let options = Database { user: role, password: Some(password), ..scene.options() };
+    let trouble = Postgres::new(options).spent(ACCOUNT, "a", Limit::NONE).await.unwrap_err();
+    assert!(trouble.to_string().contains("start one host as their owner"), "{trouble}");
 }
 
 #[tokio::test]
@@ -203,7 +247,7 @@ async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_
          GRANT USAGE ON SCHEMA pillarbox TO {role};
          GRANT SELECT ON pillarbox.version TO {role};
          GRANT SELECT, INSERT, UPDATE ON pillarbox.account TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation TO {role}"
+         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation, pillarbox.host TO {role}"
     ));
     let password: Arc<dyn Password> = Arc::new(Known("rows alone"));
     let options = Database { user: role.clone(), password: Some(password), ..scene.options() };
@@ -214,6 +258,10 @@ async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_
     assert!(books.settle(ACCOUNT, ticket(&own, granted), 0).await.unwrap());
     books.sweep().await.unwrap();
     assert_eq!(spent(&books).await, 2);
+    books.beat(&beat("a", None)).await.unwrap();
+    assert!(books.drain("a", true).await.unwrap());
+    books.forget().await.unwrap();
+    assert_eq!(books.list().await.unwrap().hosts.len(), 1);
     let wrong: Arc<dyn Password> = Arc::new(Known("another"));
     let refused = Postgres::new(Database { password: Some(wrong), ..options });
     let trouble = refused.spent(ACCOUNT, "a", Limit::NONE).await.unwrap_err().to_string();

@@ -251,4 +251,8 @@ fn a_queue_without_room_for_the_largest_message_says_so_before_it_is_full() {
     assert!(all.everything && all.what.starts_with("no mail is taken: the disk"), "{all:?}");
     let gone = || Err(QueueError::Unavailable("input/output error".into()));
     assert!(Refusing::of(gone(), gone(), "").unwrap().failed);
+    let drained = || Err(QueueError::Drained(NOW));
+    let drained = Refusing::of(drained(), drained(), "").unwrap();
+    assert!(drained.everything && !drained.failed, "{drained:?}");
+    assert!(drained.remedy.contains("fleet undrain"), "{drained:?}");
 }

@@ -85,6 +85,8 @@ pub enum Refusal {
     Full,
     /// The queue has failed and is being repaired: 451 4.3.0.
     Unavailable,
+    /// The administrator has the service take nothing new: 421 4.3.2, and the session ends.
+    Drained,
     /// Whoever takes the message behind us has refused it for good: 554 5.0.0. Only `sendmail -bs` has somebody
     /// behind it.
     Rejected,

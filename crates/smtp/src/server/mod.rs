@@ -165,6 +165,9 @@ impl Session {
             (State::Admitting(transaction), Ok(())) => {
                 self.answer(&reply::sender_accepted(), State::Mail(transaction))
             }
+            (State::Admitting(_), Err(Refusal::Drained)) => {
+                self.answer(&reply::drained(&self.options.hostname), State::Closed)
+            }
             (State::Admitting(_), Err(refusal)) => {
                 self.answer(&reply::refused(refusal), State::Ready)
             }

@@ -106,6 +106,12 @@ pub fn stopping(hostname: &str) -> Reply {
     Reply::new(421, "4.3.2", format!("{hostname} is being stopped, try again later"))
 }
 
+/// The administrator has the service take nothing new.
+pub fn drained(hostname: &str) -> Reply {
+    let words = "takes no new mail; send it through another host, or try again later";
+    Reply::new(421, "4.3.2", format!("{hostname} {words}"))
+}
+
 /// Every place is taken; the client is not even greeted.
 pub fn too_many_connections(hostname: &str) -> Reply {
     Reply::new(
@@ -399,6 +405,8 @@ pub fn refused(refusal: Refusal) -> Reply {
         Refusal::Unavailable => {
             Reply::new(451, "4.3.0", "the queue is not available, try again later")
         }
+        // Its session ends with words of its own where it is asked for.
+        Refusal::Drained => Reply::new(451, "4.3.2", "no new mail is taken, try again later"),
         Refusal::Rejected => Reply::new(554, "5.0.0", "the relay refuses the message"),
         Refusal::TooFast { retry_after } => {
             let seconds = retry_after.as_secs().max(1);

@@ -182,6 +182,19 @@ fn a_question_without_an_answer_waits() {
 }
 
 #[test]
+fn who_is_to_go_to_another_host_hears_so_when_he_has_a_message_and_not_before() {
+    let mut session = session(true);
+    session.receive(b"MAIL FROM:<a@b>\r\n");
+    assert_eq!(session.step(), Step::Admit { declared_bytes: 0 });
+    session.admitted(Err(Refusal::Drained));
+    let Step::Send(octets) = session.step() else { panic!("there is something to say") };
+    let said = String::from_utf8(octets).unwrap();
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with("421 4.3.2 ") && last.contains("another host"), "{said}");
+    assert_eq!(session.step(), Step::Close);
+}
+
+#[test]
 fn a_failed_write_of_the_last_part_refuses_the_message_instead_of_storing_it() {
     let mut session = session(true);
     talk(&mut session, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
