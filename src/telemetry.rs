@@ -312,7 +312,8 @@ where
         let account = known.as_ref().and_then(|known| known.get::<FormattedFields<N>>());
         let account = account.map(|known| known.fields.as_str());
         let form = self.0.form;
-        let mut fields = Fields { form, account, message, rest, apart: String::new() };
+        let (apart, bounded) = (String::new(), Bounded::default());
+        let mut fields = Fields { form, account, message, rest, apart, bounded };
         event.record(&mut fields);
         if let Some((account, span)) = account.zip(span.as_ref()) {
             span.fields().iter().for_each(|field| fields.text(&field, account));
@@ -340,6 +341,8 @@ struct Fields<'a> {
     rest: String,
     /// Each by itself, for [`Form::Fields`].
     apart: String,
+    /// The value that is being written; its memory serves all of them.
+    bounded: Bounded,
 }
 
 impl Fields<'_> {
@@ -365,6 +368,18 @@ impl Fields<'_> {
         }
     }
 
+    /// What is written, up to its limit.
+    fn bounded(&mut self, field: &Field, write: impl FnOnce(&mut Bounded) -> fmt::Result) {
+        let mut bounded = std::mem::take(&mut self.bounded);
+        bounded.text.clear();
+        bounded.text.reserve(VALUE_BYTES_START);
+        bounded.is_full = false;
+        // An error means that the limit was reached.
+        let _: fmt::Result = write(&mut bounded);
+        self.text(field, bounded.text());
+        self.bounded = bounded;
+    }
+
     fn bare(&mut self, field: &Field, value: impl fmt::Display) {
         self.name(field);
         if self.form == Form::Fields {
@@ -385,17 +400,14 @@ impl Fields<'_> {
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let mut bounded = Bounded::default();
-        let _: fmt::Result = bounded.write_str(value);
-        self.text(field, bounded.text());
+        if value.len() <= VALUE_BYTES_MAX {
+            return self.text(field, value);
+        }
+        self.bounded(field, |bounded| bounded.write_str(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let mut bounded =
-            Bounded { text: String::with_capacity(VALUE_BYTES_START), is_full: false };
-        // An error means that the limit was reached.
-        let _: fmt::Result = write!(bounded, "{value:?}");
-        self.text(field, bounded.text());
+        self.bounded(field, |bounded| write!(bounded, "{value:?}"));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

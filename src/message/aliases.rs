@@ -16,8 +16,8 @@ use std::{collections::HashMap, fmt};
 use crate::{smtp::address::Address, text};
 
 pub(crate) use self::routes::ALIASES_DEEP_MAX;
-pub(crate) use self::routes::same_mailbox;
 pub use self::routes::{LocalNames, RECIPIENTS_MAX, Route, Routes, Unrouted};
+pub(crate) use self::routes::{is_same_mailbox, same_mailbox};
 
 /// Octets of an aliases file: tens of thousands of lines; nothing of a larger one is used.
 pub(crate) const FILE_BYTES_MAX: usize = 1024 * 1024;

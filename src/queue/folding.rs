@@ -23,7 +23,7 @@ use crate::{
     clock::{Moment, Timestamp},
     live::Live,
     log_limit::LogLimit,
-    message::{aliases::same_mailbox, envelope::Lane},
+    message::{aliases::is_same_mailbox, envelope::Lane},
     smtp::address::Address,
     sync,
 };
@@ -64,7 +64,7 @@ impl Folding {
     fn is_wanted(&self, record: &MessageRecord, asked: Option<bool>) -> bool {
         let options = self.options.get();
         let is_for_admin = options.admin.as_ref().is_some_and(|admin| {
-            record.recipients.iter().all(|one| same_mailbox(&one.address) == same_mailbox(admin))
+            record.recipients.iter().all(|one| is_same_mailbox(&one.address, admin))
         });
         options.terms.after > 0
             && asked.unwrap_or(is_for_admin)

@@ -13,6 +13,8 @@ use crate::{clock::Timestamp, sync};
 
 /// Octets of the random part.
 pub(crate) const RANDOM_LENGTH: usize = 6;
+/// Letters and digits of an id.
+pub(super) const ID_LENGTH: usize = 26;
 /// How old a proposed id may be: a host that was switched off over the longest holidays still hands over its mail
 /// under the id that it was given.
 pub(crate) const PROPOSAL_AGE_MAX: Duration = Duration::from_secs(40 * 24 * 3600);
@@ -75,7 +77,9 @@ impl QueueId {
 
 impl fmt::Display for QueueId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", encoding().encode_display(&self.0))
+        let mut text = [0; ID_LENGTH];
+        encoding().encode_mut(&self.0, &mut text);
+        formatter.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 

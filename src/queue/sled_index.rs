@@ -288,7 +288,7 @@ impl Index for SledIndex {
     fn messages(&self, after: Option<QueueId>) -> Entries<'_> {
         let after = after.map(|id| sled_parts::key(id.as_bytes(), u16::MAX));
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys = self.messages.range((from, Bound::<Vec<u8>>::Unbounded)).keys();
+        let keys = self.messages.range((from, Bound::<IVec>::Unbounded)).keys();
         Box::new(keys.filter_map(|key| self.entry(&self.messages, key)))
     }
 
@@ -324,7 +324,7 @@ impl Index for SledIndex {
     fn history(&self, before: Option<QueueId>) -> Entries<'_> {
         let before = before.map(|id| sled_parts::key(id.as_bytes(), 0));
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys = self.history.range((Bound::<Vec<u8>>::Unbounded, to)).keys().rev();
+        let keys = self.history.range((Bound::<IVec>::Unbounded, to)).keys().rev();
         Box::new(keys.filter_map(|key| self.entry(&self.history, key)))
     }
 

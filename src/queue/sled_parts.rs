@@ -5,7 +5,7 @@
 
 use std::io;
 
-use sled::{Batch, Tree};
+use sled::{Batch, IVec, Tree};
 
 use super::index::IndexError;
 use crate::reasons;
@@ -22,9 +22,20 @@ const COUNT_BYTES: usize = 2;
 /// Octets behind the key of a record: the number of the part.
 pub(super) const NUMBER_BYTES: usize = 2;
 
-/// The key of a part.
-pub(super) fn key(record: &[u8], number: u16) -> Vec<u8> {
-    [record, &number.to_be_bytes()].concat()
+/// Octets of a key that sled keeps in place.
+const SHORT_KEY_BYTES: usize = 22;
+
+/// The key of a part. Those of messages are short, and ask for no memory.
+pub(super) fn key(record: &[u8], number: u16) -> IVec {
+    let mut short = [0; SHORT_KEY_BYTES];
+    match short.get_mut(..record.len() + NUMBER_BYTES) {
+        Some(key) => {
+            key[..record.len()].copy_from_slice(record);
+            key[record.len()..].copy_from_slice(&number.to_be_bytes());
+            IVec::from(&*key)
+        }
+        None => IVec::from([record, &number.to_be_bytes()].concat()),
+    }
 }
 
 /// The key of the record, when this is that of its first part.
@@ -116,6 +127,15 @@ mod tests {
         // Lengths of key and value, and the node's own bounds.
         let value_bytes = COUNT_BYTES + PART_BYTES + KEY_BYTES + 2 * 9;
         assert!(PAGE_VALUES_MAX * value_bytes + 3 * KEY_BYTES + 64 < page_bytes_max);
+    }
+
+    #[test]
+    fn a_key_is_the_record_s_and_the_number_however_long_it_is() {
+        for length in 0..2 * SHORT_KEY_BYTES {
+            let record: Vec<u8> = (0..).take(length).collect();
+            let expected = [&record[..], &[1, 2]].concat();
+            assert_eq!(key(&record, 0x0102).to_vec(), expected, "{length}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! accepted message. Before that it is `<id>.part`, or unacknowledged. Must not know sled or states.
 
 use std::{
+    ffi::OsString,
+    fmt::{self, Write as _},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -18,7 +20,7 @@ use super::{
     ending::Ending,
     error::QueueError,
     faults::{Faults, Step},
-    id::QueueId,
+    id::{ID_LENGTH, QueueId},
     kept::Kept,
     marks::{self, Mark},
     record::MessageRecord,
@@ -280,13 +282,12 @@ pub(super) fn list_below(root: &Path) -> io::Result<Listing> {
 
 /// Where the file of a message lies in the spool at `root`.
 pub(super) fn path_below(root: &Path, id: QueueId) -> PathBuf {
-    // Bits 16 to 23 of the millisecond.
-    let name = format!("{:02x}/{id}", id.as_bytes()[3]);
-    let mut path =
-        PathBuf::with_capacity(root.as_os_str().len() + 1 + name.len() + PART_SUFFIX.len());
+    let length = root.as_os_str().len() + "/00/".len() + ID_LENGTH + PART_SUFFIX.len();
+    let mut path = OsString::with_capacity(length);
     path.push(root);
-    path.push(name);
-    path
+    // Bits 16 to 23 of the millisecond. Writing to memory cannot fail.
+    let _: fmt::Result = write!(path, "/{:02x}/{id}", id.as_bytes()[3]);
+    path.into()
 }
 
 /// A file that is being received. Dropping it before it has its final name removes it.

@@ -248,7 +248,25 @@ pub(crate) fn same_mailbox(address: &Address) -> String {
     mailbox.push_str(address.local_part());
     if let Some(domain) = address.domain() {
         mailbox.push('@');
-        mailbox.push_str(&domain.to_lowercase());
+        let begins = mailbox.len();
+        if domain.is_ascii() {
+            mailbox.push_str(domain);
+            mailbox[begins..].make_ascii_lowercase();
+        } else {
+            mailbox.push_str(&domain.to_lowercase());
+        }
     }
     mailbox
+}
+
+/// Whether two addresses are spellings of one mailbox.
+#[must_use]
+pub(crate) fn is_same_mailbox(one: &Address, other: &Address) -> bool {
+    let domains = one.domain().zip(other.domain());
+    match domains.filter(|(one, other)| one.is_ascii() && other.is_ascii()) {
+        Some((domain, same)) => {
+            one.local_part() == other.local_part() && domain.eq_ignore_ascii_case(same)
+        }
+        None => same_mailbox(one) == same_mailbox(other),
+    }
 }

@@ -343,3 +343,26 @@ fn two_addresses_without_a_comma_are_two_or_reported() {
     let aliases = Aliases::read(b"root: bob@example.net and ops\n");
     assert_eq!((aliases.len(), aliases.problem_count()), (0, 1), "ops is not left out in silence");
 }
+
+#[test]
+fn spellings_of_a_mailbox_are_alike_when_what_they_have_in_common_is() {
+    let spellings = [
+        "Ops@example.net",
+        "Ops@EXAMPLE.net",
+        "ops@example.net",
+        "Ops",
+        "ops",
+        "Ops@example.org",
+        "Ops@bücher.example",
+        "Ops@BÜCHER.example",
+        "Ops@\u{212A}.example",
+        "Ops@k.example",
+    ];
+    let addresses = spellings.map(|text| text.parse::<Address>().unwrap());
+    for one in &addresses {
+        for other in &addresses {
+            let same = same_mailbox(one) == same_mailbox(other);
+            assert_eq!(is_same_mailbox(one, other), same, "{one} and {other}");
+        }
+    }
+}
