@@ -161,20 +161,27 @@ impl SledIndex {
         })
     }
 
-    /// The record whose first part has this key.
-    fn entry(&self, tree: &Tree, key: sled::Result<IVec>) -> Option<Entry> {
-        let key = match key {
-            Ok(key) => key,
+    /// The record whose first part this is. One of several parts is read anew: they must be of the same moment.
+    fn entry(&self, tree: &Tree, part: sled::Result<(IVec, IVec)>) -> Option<Entry> {
+        let (key, part) = match part {
+            Ok(part) => part,
             Err(error) => return Some(Err(failed(error))),
         };
         let id = QueueId::from_bytes(sled_parts::first_of(&key)?.try_into().ok()?);
-        let record = self.record_of(tree, id).transpose()?;
+        let record = match sled_parts::only_part(&part) {
+            Some(bytes) => self.record(id, bytes),
+            None => self.record_of(tree, id).transpose()?,
+        };
         Some(record.map(|record| (id, record)))
     }
 
     fn record_of(&self, tree: &Tree, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
         let stored = sled_parts::get(tree, id.as_bytes())?;
-        stored.map(|bytes| read(id, &bytes).map(|record| self.shown(record))).transpose()
+        stored.map(|bytes| self.record(id, &bytes)).transpose()
+    }
+
+    fn record(&self, id: QueueId, bytes: &[u8]) -> Result<MessageRecord, IndexError> {
+        read(id, bytes).map(|record| self.shown(record))
     }
 
     fn ends(
@@ -288,8 +295,8 @@ impl Index for SledIndex {
     fn messages(&self, after: Option<QueueId>) -> Entries<'_> {
         let after = after.map(|id| sled_parts::key(id.as_bytes(), u16::MAX));
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys = self.messages.range((from, Bound::<IVec>::Unbounded)).keys();
-        Box::new(keys.filter_map(|key| self.entry(&self.messages, key)))
+        let parts = self.messages.range((from, Bound::<IVec>::Unbounded));
+        Box::new(parts.filter_map(|part| self.entry(&self.messages, part)))
     }
 
     fn newest(&self) -> Result<Option<QueueId>, IndexError> {
@@ -324,8 +331,8 @@ impl Index for SledIndex {
     fn history(&self, before: Option<QueueId>) -> Entries<'_> {
         let before = before.map(|id| sled_parts::key(id.as_bytes(), 0));
         let to = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys = self.history.range((Bound::<IVec>::Unbounded, to)).keys().rev();
-        Box::new(keys.filter_map(|key| self.entry(&self.history, key)))
+        let parts = self.history.range((Bound::<IVec>::Unbounded, to)).rev();
+        Box::new(parts.filter_map(|part| self.entry(&self.history, part)))
     }
 
     fn ended_before(&self, keep_after: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError> {

@@ -66,6 +66,11 @@ pub(super) fn put(
     Ok(())
 }
 
+/// The record whose first part this is, when it has no others.
+pub(super) fn only_part(first: &[u8]) -> Option<&[u8]> {
+    first.strip_prefix(&1_u16.to_be_bytes())
+}
+
 /// Reads a record back; `None` when there is none. What is left of a damaged one does not fit its checksum.
 pub(super) fn get(tree: &Tree, record: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
     let Some(first) = tree.get(key(record, 0)).map_err(failed)? else { return Ok(None) };
@@ -178,6 +183,9 @@ mod tests {
             let mut batch = Batch::default();
             put(&tree, &mut batch, b"record", Some(&record)).unwrap();
             tree.apply_batch(batch).unwrap();
+            let first = tree.get(key(b"record", 0)).unwrap().unwrap_or_default();
+            let is_small = (1..=PART_BYTES).contains(&length);
+            assert_eq!(only_part(&first), is_small.then_some(&record[..]), "{length}");
             let expected = (length > 0).then_some(record);
             assert_eq!(get(&tree, b"record").unwrap(), expected, "{length}");
             assert_eq!(tree.len(), length.div_ceil(PART_BYTES), "{length}");
