@@ -51,7 +51,7 @@ impl Outcome {
     }
 
     /// Of several of a kind, each by its name: the gravest, with what of them is as grave.
-    fn of_several(outcomes: Vec<(&str, Self)>) -> Self {
+    pub(crate) fn of_several(outcomes: Vec<(&str, Self)>) -> Self {
         let gravest = outcomes.iter().map(|(_, outcome)| outcome.verdict).max();
         let gravest = gravest.unwrap_or(Verdict::Skipped);
         let grave = outcomes.iter().filter(|(_, outcome)| outcome.verdict == gravest);

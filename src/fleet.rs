@@ -4,6 +4,10 @@
 //! nothing. Time is the database's. Must not know the queue, nor what an upstream says.
 
 mod books;
+mod calls;
+#[cfg(feature = "fleet")]
+mod examination;
+mod examined;
 mod hosts;
 #[cfg(feature = "fleet")]
 mod link;
@@ -25,10 +29,14 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::debug;
 
+#[cfg(feature = "fleet")]
+pub(crate) use self::examination::examine;
 #[cfg(any(feature = "fleet", test))]
 use self::hosts::Register;
-use self::{books::Books, reach::Reach};
+use self::{books::Books, calls::Calls, reach::Reach};
 pub(crate) use self::{
+    calls::{CallCounts, SPANS_MS},
+    examined::{Examined, TRANSACTION_MAX},
     hosts::{FORGOTTEN_AFTER, Host, Hosts, Load, Members, Standing},
     options::{Database, Options, Password, Place, TlsFiles},
     reach::{Away, REMEDY},
@@ -46,6 +54,12 @@ const JITTER_MS: u64 = 10_000;
 /// Between two looks for reservations that are over: any host may remove them, of all.
 const LOOKS_BETWEEN_SWEEPS: u32 = 120;
 
+/// Settings refuse a [fleet] where it is not built in.
+#[cfg(not(feature = "fleet"))]
+pub(crate) async fn examine(_: &Options) -> Result<Examined, books::Trouble> {
+    Err(books::Trouble("this pillarbox was built without fleets".to_owned()))
+}
+
 /// Whether this program was built with what a fleet needs.
 pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "fleet");
 
@@ -56,6 +70,7 @@ pub(crate) struct Fleet {
     host: String,
     /// The address of the database, without what is secret of it.
     place: String,
+    calls: Arc<Calls>,
     reach: Arc<Reach>,
     clock: Arc<dyn Clock>,
     shares: Vec<Arc<Share>>,
@@ -72,9 +87,10 @@ impl Fleet {
         drained: Live<Option<Timestamp>>,
     ) -> Option<Self> {
         let books = Arc::new(postgres::Postgres::new(options.database.clone()));
+        let calls = books.link.calls();
         let register = Arc::clone(&books);
         let fleet = Self::over((books, register), options.host.clone(), clock, drained);
-        Some(Self { place: options.database.to_string(), ..fleet })
+        Some(Self { place: options.database.to_string(), calls, ..fleet })
     }
 
     /// Settings refuse a [fleet] where it is not built in.
@@ -93,12 +109,18 @@ impl Fleet {
         let reach = Arc::new(Reach::default());
         let hosts = Arc::new(Hosts::new(register, host.clone(), Arc::clone(clock), drained));
         let (clock, place, shares) = (Arc::clone(clock), String::new(), Vec::new());
-        Self { books, host, place, reach, clock, shares, hosts }
+        let calls = Arc::default();
+        Self { books, host, place, calls, reach, clock, shares, hosts }
     }
 
     /// The address of the database, without what is secret of it.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// What was asked of the database so far.
+    pub(crate) fn calls(&self) -> CallCounts {
+        self.calls.counts()
     }
 
     /// This host among the others.

@@ -314,7 +314,12 @@ fn the_secret_has_a_name_that_is_looked_for() {
 fn rules_and_dashboard_name_only_metrics_and_labels_that_exist() {
     let port = free_port();
     let home = Home::new(&Upstream::nobody())
-        .environment("PILLARBOX__ADMIN__HTTP", &format!("127.0.0.1:{port}"));
+        .environment("PILLARBOX__ADMIN__HTTP", &format!("127.0.0.1:{port}"))
+        // Whose metrics are there whether or not anybody listens.
+        .environment(
+            "PILLARBOX__FLEET__DATABASE",
+            "postgres://relay@127.0.0.1:1/nobody?sslmode=disable",
+        );
     let daemon = home.start();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();

@@ -3,7 +3,7 @@
 //! Rule: numbers only; no address of a person, no subject, no reply and no account name leaves by this way. Whoever
 //! asks often gets the same text again, so that asking costs no walk through the queue each time. Must not know who asks.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -21,7 +21,12 @@ use super::{
     outlook::Age,
     stand::{self, Stand},
 };
-use crate::{clock::Moment, delivery::Counters, queue::state::AccountCondition};
+use crate::{
+    clock::Moment,
+    delivery::Counters,
+    fleet::{CallCounts, SPANS_MS},
+    queue::state::AccountCondition,
+};
 
 /// How long one answer serves everybody: less than any scrape interval that makes sense.
 const AGE_MAX_MS: u64 = 5_000;
@@ -107,6 +112,7 @@ async fn text(sources: &Sources, now: Moment) -> Result<String, Refusal> {
         page.gauge("budget_room_recipients", help, room.into());
     }
     by_account(&mut page, sources).await?;
+    fleet(&mut page, sources);
     queue(&mut page, sources, now).await?;
     Ok(page.text)
 }
@@ -183,6 +189,24 @@ async fn by_account(page: &mut Page, sources: &Sources) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Of a host that counts with others.
+fn fleet(page: &mut Page, sources: &Sources) {
+    let Some(fleet) = &sources.fleet else { return };
+    let (calls, is_up) = (fleet.calls(), stand::away(sources).is_none());
+    page.gauge("fleet_up", "Whether the fleet's database can be asked.", is_up.into());
+    let is_drained = sources.store.drained().get().is_some();
+    page.gauge("fleet_drained", "Whether this host is to take no new mail.", is_drained.into());
+    let help = "Hosts that give signs of life, with this one, as was last heard.";
+    page.gauge("fleet_hosts_living", help, fleet.hosts().living());
+    if let Some(since) = calls.since_answer {
+        let help = "Since the fleet's database has answered last.";
+        page.gauge("fleet_seconds_since_answer", help, since.as_secs());
+    }
+    let help = "What was asked of the fleet's database and not answered.";
+    page.counter("fleet_call_errors_total", help, calls.failed);
+    page.histogram("fleet_call_seconds", "How long its answers took.", &calls);
+}
+
 async fn queue(page: &mut Page, sources: &Sources, now: Moment) -> Result<(), Refusal> {
     let (_, summary) = sources.counted(Age::New).await?;
     let totals = sources.store.totals();
@@ -256,6 +280,22 @@ impl Page {
             let _: std::fmt::Result =
                 writeln!(self.text, "pillarbox_{name}{{{label}=\"{which}\"}} {value}");
         }
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, calls: &CallCounts) {
+        self.head(name, "histogram", help);
+        let ends = SPANS_MS.iter().map(|ms| (Duration::from_millis(*ms).as_secs_f64()).to_string());
+        let ends = ends.chain(["+Inf".to_owned()]);
+        for (end, count) in ends.zip(calls.within.iter().chain([&calls.answered])) {
+            let _: std::fmt::Result =
+                writeln!(self.text, "pillarbox_{name}_bucket{{le=\"{end}\"}} {count}");
+        }
+        let took = Duration::from_micros(calls.took_us).as_secs_f64();
+        let _: std::fmt::Result = writeln!(
+            self.text,
+            "pillarbox_{name}_sum {took}\npillarbox_{name}_count {}",
+            calls.answered
+        );
     }
 
     fn head(&mut self, name: &str, kind: &str, help: &str) {

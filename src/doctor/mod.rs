@@ -9,6 +9,7 @@ mod certificate;
 mod chain;
 pub(crate) mod daily;
 pub(crate) mod door;
+mod fleet;
 mod local;
 mod machine;
 mod order;
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 use self::scene::{Found, Scene};
 pub(crate) use self::{
     machine::Machine,
-    order::{FURTHER_ACCOUNTS, NAMES, advice, advice_for_account, needs_daemon},
+    order::{FLEET, FURTHER_ACCOUNTS, NAMES, advice, advice_for_account, needs_daemon},
     scene::{Daemon, Patient},
     tokens::warnings as token_warnings,
 };
@@ -42,6 +43,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) async fn examine(patient: Patient, wanted: &[&'static str]) -> Report {
     let (at, watch) = (patient.clock.wall(), Stopwatch::start());
     let has_others = patient.settings.as_ref().is_ok_and(|known| !known.accounts.is_empty());
+    let has_fleet = patient.settings.as_ref().is_ok_and(|known| known.fleet.is_some());
     let mut tasks = tasks(patient, wanted, at);
     let mut found: BTreeMap<&'static str, Outcome> = BTreeMap::new();
     let all = async {
@@ -61,8 +63,12 @@ pub(crate) async fn examine(patient: Patient, wanted: &[&'static str]) -> Report
         let remedy = "See whether a disk or a network file system hangs (dmesg), then look again";
         Outcome::fail(words, remedy)
     };
-    // Nobody has to hear of accounts that there are not; who asks for this check is told.
-    let is_shown = |name: &&str| *name != FURTHER_ACCOUNTS || has_others || wanted.len() == 1;
+    // Nobody has to hear of accounts, or of a fleet, that there are not; who asks for this check is told.
+    let is_shown = |name: &&str| match *name {
+        FURTHER_ACCOUNTS => has_others || wanted.len() == 1,
+        FLEET => has_fleet || wanted.len() == 1,
+        _ => true,
+    };
     let shown = NAMES.into_iter().filter(|name| wanted.contains(name)).filter(is_shown);
     let findings = shown.map(|name| {
         let outcome = found.remove(name).unwrap_or_else(unanswered);
@@ -107,6 +113,13 @@ fn tasks(patient: Patient, wanted: &[&'static str], now: Timestamp) -> JoinSet<F
     if is_wanted(FURTHER_ACCOUNTS) {
         let others = Arc::clone(&scene);
         tasks.spawn(async move { vec![(FURTHER_ACCOUNTS, chain::follow_others(&others).await)] });
+    }
+    if is_wanted(FLEET) {
+        let looked = Arc::clone(&scene);
+        tasks.spawn(async move {
+            let (options, clock) = (looked.settings.fleet.as_ref(), looked.clock.as_ref());
+            vec![(FLEET, fleet::look(options, clock).await)]
+        });
     }
     if order::WAY.into_iter().any(is_wanted) {
         let (way, with_login) = (Arc::clone(&scene), is_wanted("login"));

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every check, in the order in which they are shown: this machine first, then the daemon, then the upstream.
-pub(crate) const NAMES: [&str; 33] = [
+pub(crate) const NAMES: [&str; 34] = [
     "configuration",
     "secret-files",
     "users",
@@ -47,11 +47,15 @@ pub(crate) const NAMES: [&str; 33] = [
     "login",
     FURTHER_ACCOUNTS,
     "tokens",
+    FLEET,
     "alert-path",
 ];
 
 /// The way of each account besides the main one, where there are any.
 pub(crate) const FURTHER_ACCOUNTS: &str = "further-accounts";
+
+/// The database that several hosts share, where there is one.
+pub(crate) const FLEET: &str = "fleet";
 
 /// Those on the way to the upstream, each of which needs the one before it.
 pub(super) const WAY: [&str; 5] =

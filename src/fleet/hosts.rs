@@ -60,6 +60,8 @@ pub(super) struct Heard {
     pub(super) drained: Option<Duration>,
     /// Whether another living host has this name.
     pub(super) has_namesake: bool,
+    /// Hosts that live, with this one.
+    pub(super) living: u64,
 }
 
 /// A host as the books have it; spans are counted back from the moment of the answer.
@@ -74,6 +76,13 @@ pub(super) struct Row {
     pub(super) load: Load,
     pub(super) drained: Option<Duration>,
     pub(super) has_namesake: bool,
+}
+
+impl Row {
+    /// Whether it says nothing any more, and has not said that it stops.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.has_stopped && self.seen > GONE_AFTER
+    }
 }
 
 /// All hosts, with what they share.
@@ -177,7 +186,7 @@ impl Host {
     fn of(row: Row, now: Timestamp) -> Self {
         let standing = match row.has_stopped {
             true => Standing::Stopped,
-            false if row.seen > GONE_AFTER => Standing::Gone,
+            false if row.is_gone() => Standing::Gone,
             false => Standing::Living,
         };
         Self {
@@ -210,6 +219,8 @@ pub(crate) struct Hosts {
 struct State {
     instance: Option<i64>,
     has_namesake: bool,
+    /// Hosts that live, with this one, as was last heard.
+    living: u64,
     /// Why the last sign of life did not arrive.
     trouble: Option<Trouble>,
     known: Option<Members>,
@@ -255,14 +266,13 @@ impl Hosts {
                         "another living host of the fleet has the same name"
                     );
                 }
-                state.has_namesake = heard.has_namesake;
+                (state.has_namesake, state.living) = (heard.has_namesake, heard.living);
                 drop(state);
                 self.is_drained_for(heard.drained);
             }
             Err(trouble) => {
                 if state.trouble.is_none() {
-                    let remedy =
-                        "see pillarbox fleet; the rights that a host needs are in docs/fleet.md";
+                    let remedy = "run pillarbox doctor --check fleet";
                     warn!(reason = %trouble, remedy, "the other hosts of the fleet do not hear of this one");
                 }
                 state.trouble = Some(trouble);
@@ -307,6 +317,11 @@ impl Hosts {
         let members = Members::of(listed, self.clock.wall());
         lock(&self.state).known = Some(members.clone());
         Ok(members)
+    }
+
+    /// How many hosts live, as was last heard; 0 while nothing was.
+    pub(crate) fn living(&self) -> u64 {
+        lock(&self.state).living
     }
 
     /// What was last known of all hosts.

@@ -3,13 +3,14 @@
 //! Rule: whatever is asked ends within `CALL_LIMIT`. A connection that was in the middle of something is never used again, so
 //! that nothing of a session outlives its transaction. Must not know what is asked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::MutexGuard, task::JoinSet, time::timeout};
 use tokio_postgres::{Client, Config, Error, NoTls, config::SslMode};
 
 use super::{
     books::Trouble,
+    calls::{Call, Calls},
     options::{Database, Place, TlsFiles},
     schema, tls,
 };
@@ -27,19 +28,27 @@ const WORDS_MAX: usize = 300;
 #[derive(Debug)]
 pub(super) struct Link {
     database: Database,
+    calls: Arc<Calls>,
     open: tokio::sync::Mutex<Option<Open>>,
 }
 
 /// An open connection and the task that drives it, which ends with it.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     client: Client,
     _driven: JoinSet<()>,
+}
+
+impl Open {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
 }
 
 /// The connection in the hands of one who asks. Dropped in the middle, it is closed.
 pub(super) struct Held<'a> {
     open: Open,
+    call: Call<'a>,
     place: MutexGuard<'a, Option<Open>>,
 }
 
@@ -51,12 +60,18 @@ impl Held<'_> {
     /// All that was asked is answered: the next one may have it.
     pub(super) fn done(mut self) {
         *self.place = Some(self.open);
+        self.call.answered();
     }
 }
 
 impl Link {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, open: tokio::sync::Mutex::new(None) }
+        Self { database, calls: Arc::default(), open: tokio::sync::Mutex::new(None) }
+    }
+
+    /// What was asked so far.
+    pub(super) fn calls(&self) -> Arc<Calls> {
+        Arc::clone(&self.calls)
     }
 
     /// Does something with the database, within the limit of time.
@@ -72,16 +87,24 @@ impl Link {
 
     /// The connection, opened anew where that is needed.
     pub(super) async fn hold(&self) -> Result<Held<'_>, Trouble> {
+        let call = self.calls.begin();
         let mut place = self.open.lock().await;
         let usable = place.take().filter(|open| !open.client.is_closed());
         let open = match usable {
             Some(open) => open,
             None => self.open().await?,
         };
-        Ok(Held { open, place })
+        Ok(Held { open, call, place })
     }
 
     async fn open(&self) -> Result<Open, Trouble> {
+        let open = self.connect().await?;
+        schema::ensure(&open.client, said).await?;
+        Ok(open)
+    }
+
+    /// A new connection, of which nothing was asked yet, not even whether there are tables.
+    pub(super) async fn connect(&self) -> Result<Open, Trouble> {
         let mut config = self.config();
         if let Some(password) = &self.database.password {
             config.password(password.read().await.map_err(Trouble)?.expose());
@@ -102,7 +125,6 @@ impl Link {
                 client
             }
         };
-        schema::ensure(&client, said).await?;
         Ok(Open { client, _driven: driven })
     }
 

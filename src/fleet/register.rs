@@ -35,7 +35,9 @@ const BEAT: &str = "
         oldest = CASE WHEN h.instance > $2 THEN h.oldest ELSE excluded.oldest END
     RETURNING instance,
         (extract(epoch FROM clock_timestamp() - drained) * 1000)::bigint,
-        coalesce(namesake > clock_timestamp() - $7 * interval '1 millisecond', false)";
+        coalesce(namesake > clock_timestamp() - $7 * interval '1 millisecond', false),
+        (SELECT count(*) FROM pillarbox.host other WHERE other.name <> $1 AND NOT other.stopped
+            AND other.seen >= clock_timestamp() - $7 * interval '1 millisecond')";
 
 const LEAVE: &str = "
     UPDATE pillarbox.host SET stopped = true, seen = clock_timestamp() WHERE name = $1 AND instance = $2";
@@ -85,7 +87,9 @@ impl Register for Postgres {
             held.done();
             let instance = row.try_get(0).map_err(said)?;
             let has_namesake = row.try_get(2).map_err(said)?;
-            Ok(Heard { instance, drained: span(&row, 1)?, has_namesake })
+            let others: i64 = row.try_get(3).map_err(said)?;
+            let living = others.unsigned_abs() + 1;
+            Ok(Heard { instance, drained: span(&row, 1)?, has_namesake, living })
         })
         .await
     }

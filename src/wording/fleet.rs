@@ -25,7 +25,7 @@ fn database(fleet: &Told, now: Timestamp) -> Vec<String> {
     if let Some(away) = &fleet.away {
         let since =
             away.since.map_or_else(String::new, |since| format!(" since {}", when(since, now)));
-        lines.push(format!("it cannot be asked{since}: {}. {REMEDY}", away.reason));
+        lines.push(format!("it cannot be asked{since}: {}. {REMEDY}; `pillarbox doctor --check fleet` finds out more", away.reason));
     }
     match (fleet.known_at, &fleet.server_version, fleet.schema_version) {
         (Some(at), _, _) if fleet.away.is_some() => {

@@ -39,6 +39,8 @@ fn hosts_know_who_lives_who_takes_no_mail_and_who_is_gone_also_after_a_restart()
     let unknown = words(&hosts[0], &["fleet", "drain", "c"]);
     assert!(unknown.contains("no host called \"c\"; there is a, b"), "{unknown}");
 
+    let well = words(&hosts[0], &["doctor", "--check", "fleet"]);
+    assert!(well.contains("fsync off") && !well.contains("gone"), "the tests do without: {well}");
     let ordered = words(&hosts[0], &["fleet", "drain", "b"]);
     assert!(ordered.contains("The host b takes no new mail"), "{ordered}");
     until("b to hear of it", &hosts, || words(&hosts[1], &["status"]).contains("drained since"));

@@ -7,13 +7,15 @@ use std::{
 
 use super::{
     roll::{Roll, seen},
-    scene::{ACCOUNT, Scene, ask, beat},
+    scene::{ACCOUNT, Known, PASSWORD, Scene, ask, beat},
 };
 use crate::{
     clock::{Clock, ManualClock, Timestamp},
     fleet::{
         books::Books as _,
+        examine,
         hosts::{FORGOTTEN_AFTER, GONE_AFTER, Hosts, Load, Register, Standing},
+        options::{Database, Options, Password},
     },
     live::Live,
 };
@@ -48,20 +50,20 @@ async fn the_hosts_in_memory_are_those_in_the_database_whatever_becomes_of_them(
             let answer = match (deed, instance) {
                 (0..=1, _) | (2..=5, None) => {
                     let heard = register.beat(&beat(host, None)).await.unwrap();
-                    (heard.instance, heard.drained.is_some(), heard.has_namesake)
+                    (heard.instance, heard.drained.is_some(), heard.has_namesake, heard.living)
                 }
                 (2..=5, instance) => {
                     let heard = register.beat(&beat(host, instance)).await.unwrap();
-                    (heard.instance, heard.drained.is_some(), heard.has_namesake)
+                    (heard.instance, heard.drained.is_some(), heard.has_namesake, heard.living)
                 }
                 (6, Some(instance)) => {
                     register.leave(host, instance).await.unwrap();
-                    (0, false, false)
+                    (0, false, false, 0)
                 }
                 (6, None) | (7, _) => {
-                    (0, register.drain(host, step % 2 == 0).await.unwrap(), false)
+                    (0, register.drain(host, step % 2 == 0).await.unwrap(), false, 0)
                 }
-                _ => (0, false, false),
+                _ => (0, false, false, 0),
             };
             answers.push(answer);
         }
@@ -163,4 +165,47 @@ async fn a_host_hears_that_it_is_drained_and_goes_by_that_while_nobody_can_be_as
     b.beat(Load::default()).await;
     assert_eq!(*door.get(), None);
     assert!(a.ask().await.unwrap().hosts[1].has_namesake, "the one before still lives");
+}
+
+#[tokio::test]
+async fn an_examination_finds_what_is_set_what_is_missing_and_who_stands_in_the_way_and_makes_nothing()
+ {
+    let scene = Scene::new();
+    let options = |user: &str, password| {
+        let password: Option<Arc<dyn Password>> = Some(Arc::new(Known(password)));
+        let database = Database { user: user.to_owned(), password, ..scene.options() };
+        Options { host: "a".into(), database }
+    };
+    let found = examine(&options("postgres", PASSWORD)).await.unwrap();
+    assert_eq!((found.schema.0, found.syncs, found.is_standby), (0, false, false), "{found:?}");
+    assert!(found.writes_full_pages && found.lacking.is_empty(), "{found:?}");
+    assert!(found.clock_ms > 1_700_000_000_000 && found.transactions.is_empty(), "{found:?}");
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'pillarbox'";
+    assert_eq!(scene.sql(schemas), "0", "nothing was made");
+
+    scene.books().beat(&beat("a", None)).await.unwrap();
+    scene.books().beat(&beat("b", None)).await.unwrap();
+    scene.books().beat(&beat("b", None)).await.unwrap();
+    scene.books().beat(&beat("b", Some(1))).await.unwrap();
+    scene.sql("UPDATE pillarbox.host SET seen = seen - interval '5 min' WHERE name = 'a'");
+    let found = examine(&options("postgres", PASSWORD)).await.unwrap();
+    assert_eq!(found.namesakes, ["b"]);
+    assert_eq!(found.gone.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["a"]);
+    let role = format!("poor_{}", scene.database);
+    scene.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'rows alone'; GRANT USAGE ON SCHEMA pillarbox TO {role};
+         GRANT SELECT ON pillarbox.version TO {role};
+         GRANT SELECT, INSERT, UPDATE ON pillarbox.account TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation TO {role}"
+    ));
+    let lacking = examine(&options(&role, "rows alone")).await.unwrap().lacking;
+    let of_hosts = ["DELETE", "INSERT", "SELECT", "UPDATE"];
+    let of_hosts = of_hosts.map(|right| ("pillarbox.host".to_owned(), right.to_owned()));
+    assert_eq!(lacking, of_hosts);
+    let next = crate::fleet::schema::version() + 1;
+    scene.sql(&format!("UPDATE pillarbox.version SET number = {next}, oldest = {next}"));
+    let newer = examine(&options("postgres", PASSWORD)).await.unwrap().schema;
+    assert!(newer.1.is_some_and(|words| words.contains("upgrade")), "{next}");
+    let away = examine(&options("postgres", "another")).await.unwrap_err().to_string();
+    assert!(away.contains("the database says") && !away.contains("another"), "{away}");
 }

@@ -82,7 +82,11 @@ impl Register for Roll {
                 (entry.seen, entry.has_stopped, entry.load) = (now, false, beat.load);
             }
         }
+        let entry = entry.clone();
+        let lives = |other: &Entry| !other.has_stopped && now.since(other.seen) <= GONE_AFTER;
+        let others = entries.iter().filter(|(name, other)| **name != beat.host && lives(other));
         Ok(Heard {
+            living: others.count() as u64 + 1,
             instance: entry.instance,
             drained: entry.drained.map(|at| now.since(at)),
             has_namesake: entry.has_namesake(now),
