@@ -14,6 +14,8 @@ mod deeds;
 mod files;
 #[path = "page/hostile.rs"]
 mod hostile;
+#[path = "page/hosts.rs"]
+mod hosts;
 #[path = "page/html_mail.rs"]
 mod html_mail;
 #[path = "page/journeys.rs"]

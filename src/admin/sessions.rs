@@ -62,6 +62,8 @@ pub(crate) struct Visit {
     pub(crate) role: Role,
     /// As whom he has logged in, when it was not by a link.
     pub(crate) known: Option<Known>,
+    /// Whether there are other hosts to be shown.
+    pub(crate) sees_hosts: bool,
     /// What each form of the session says, so that no other site's can.
     pub(crate) form_token: Secret,
 }
@@ -126,7 +128,7 @@ impl Sessions {
         state.forget(now);
         state.last_number += 1;
         let number = state.last_number;
-        let visit = Visit { number, person, role, known: None, form_token };
+        let visit = Visit { number, person, role, known: None, sees_hosts: false, form_token };
         let link = Held::new(&token, now, LINK_LIFETIME, visit);
         push(&mut state.links, link, LINKS_MAX);
         Ok(token)
@@ -166,7 +168,8 @@ impl Sessions {
         state.last_number += 1;
         let role = if known.only_looks { Role::Look } else { Role::Act };
         let (number, person) = (state.last_number, known.login.clone());
-        let visit = Visit { number, person, role, known: Some(known), form_token };
+        let visit =
+            Visit { number, person, role, known: Some(known), sees_hosts: false, form_token };
         state.begin(&new, visit.clone(), now);
         Ok((new, visit))
     }

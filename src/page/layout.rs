@@ -19,8 +19,10 @@ use crate::{
     wording::Lines,
 };
 
+/// Of a fleet, which is not shown without one.
+pub(super) const HOSTS: &str = "/hosts";
 /// The documents with a place in the navigation.
-const PLACES: [(&str, &str); 9] = [
+const PLACES: [(&str, &str); 10] = [
     ("/", "Start"),
     ("/queue", "Queue"),
     ("/dead", "Dead letters"),
@@ -28,6 +30,7 @@ const PLACES: [(&str, &str); 9] = [
     ("/storms", "Storms"),
     ("/budget", "Budget"),
     ("/clients", "Clients"),
+    (HOSTS, "Hosts"),
     ("/account", "Account"),
     ("/settings", "Settings"),
 ];
@@ -37,7 +40,7 @@ pub(super) fn document(visit: &Visit, path: &str, title: &str, body: &Markup) ->
     let navigation = html! {
         nav aria-label="Parts of the page" {
             ul {
-                @for (place, name) in PLACES {
+                @for (place, name) in PLACES.into_iter().filter(|(place, _)| *place != HOSTS || visit.sees_hosts) {
                     li { a href=(place) aria-current=[(place == path).then_some("page")] { (name) } }
                 }
             }

@@ -16,6 +16,7 @@ mod entrance;
 mod files;
 mod guard;
 mod harmless;
+mod hosts;
 mod html_mail;
 mod layout;
 mod listing;
@@ -134,6 +135,7 @@ impl Page {
             place: self.place,
             users: self.users,
             stage: self.stage,
+            has_fleet: sources.fleet.is_some(),
             guesses: Arc::new(Guesses::new(Arc::clone(&sources.clock))),
             live: Live::new(stop.clone()),
         };
@@ -161,6 +163,7 @@ fn router(site: Site) -> Router {
         .route("/storms", get(storms::show))
         .route("/budget", get(spending::show))
         .route("/clients", get(clients::show))
+        .route(hosts::PATH, get(hosts::show).post(hosts::order))
         .route("/account", get(account::show).post(account::change))
         .route("/settings", get(settings::show))
         .route("/scenarios", get(scenarios::show).post(scenarios::play))

@@ -29,6 +29,8 @@ pub(super) struct Site {
     pub(super) live: Arc<Live>,
     /// The sandbox that it belongs to.
     pub(super) stage: Stage,
+    /// Whether there are other hosts to be shown.
+    pub(super) has_fleet: bool,
 }
 
 impl Site {

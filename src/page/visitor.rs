@@ -142,7 +142,8 @@ fn named(headers: &HeaderMap, site: &Site) -> Option<Visit> {
     });
     let now = site.clock.now();
     // A cookie of another program on this host may have the same name.
-    pairs.filter_map(|token| site.sessions.visit(token, now)).next()
+    let visit = pairs.filter_map(|token| site.sessions.visit(token, now)).next();
+    visit.map(|visit| Visit { sees_hosts: site.has_fleet, ..visit })
 }
 
 fn cookie_name(place: &Place) -> &'static str {
