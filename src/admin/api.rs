@@ -15,13 +15,14 @@ pub(crate) use crate::{
 };
 
 use crate::{
-    budget::Limit,
+    budget::{Limit, MAIN},
     clock::Timestamp,
     findings::{Finding, Report, Verdict},
     listener::drop_directory::DropState,
     message::envelope::{Envelope, Lane},
     queue::{
         QueuedMessage,
+        attempts::with_accounts,
         ending::{self, Ending},
         id::QueueId,
         pause::Pause,
@@ -339,6 +340,9 @@ pub(crate) struct Message {
     /// The name of the rule that struck when it was accepted.
     #[serde(default)]
     pub(crate) rule: Option<String>,
+    /// The account that has it, or has tried it last; only where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
     /// The recipients in the order of RCPT.
     pub(crate) recipients: Vec<Recipient>,
 }
@@ -410,6 +414,7 @@ impl Message {
             scheduled_at: record.schedule.map(|schedule| schedule.at),
             owner: record.about.owner,
             departure,
+            account: situations.account_of(&record),
             id: message.id,
             accepted_at: record.accepted_at,
             from: record.reverse_path.map(String::from),
@@ -626,14 +631,19 @@ pub(crate) struct Attempt {
     pub(crate) recipients: Vec<String>,
     /// What was said, word for word.
     pub(crate) reply: String,
+    /// The account that made it; only where there are several, and where that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
 }
 
 impl Attempt {
-    /// The attempts that are kept with a record.
-    pub(super) fn all(record: &MessageRecord) -> Vec<Self> {
+    /// The attempts that are kept with a record, each with its account where there are several.
+    pub(super) fn all(record: &MessageRecord, has_several: bool) -> Vec<Self> {
         let address =
             |place: usize| record.recipients.get(place).map(|one| one.address.to_string());
-        let attempts = record.attempts.iter().map(|attempt| Self {
+        let all = with_accounts(&record.attempts, &record.attempts_by);
+        let attempts = all.map(|(attempt, account)| Self {
+            account: account.filter(|_| has_several).map(|name| name.unwrap_or(MAIN).to_owned()),
             at: attempt.at,
             recipients: attempt.places().filter_map(address).collect(),
             reply: attempt.reply.clone(),
@@ -698,6 +708,7 @@ mod tests {
             keeps_place: false,
             route: None,
             account: None,
+            attempts_by: Vec::new(),
             recipients: vec![
                 recipient(
                     "a@example.org",

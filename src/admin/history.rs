@@ -57,7 +57,7 @@ async fn show(
 ) -> Result<Json<Message>, Refusal> {
     let message = finished(&sources, parse(&id)?).await?;
     let situations = stand::situations(&sources).await?;
-    let attempts = Attempt::all(&message.record);
+    let attempts = Attempt::all(&message.record, situations.has_several_accounts());
     Ok(Json(Message { attempts, ..Message::new(message, &situations) }))
 }
 

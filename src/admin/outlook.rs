@@ -302,6 +302,7 @@ mod tests {
             keeps_place: false,
             route: None,
             account: None,
+            attempts_by: Vec::new(),
             recipients: recipients.collect(),
         }
     }

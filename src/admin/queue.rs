@@ -58,7 +58,7 @@ async fn show(
     let origin = reader.as_ref().map(|reader| Origin::from(reader.envelope()));
     let header = reader.as_mut().and_then(header);
     let situations = stand::situations(&sources).await?;
-    let attempts = Attempt::all(&message.record);
+    let attempts = Attempt::all(&message.record, situations.has_several_accounts());
     Ok(Json(Message { origin, header, attempts, ..Message::new(message, &situations) }))
 }
 

@@ -36,8 +36,14 @@ impl Attempt {
     }
 }
 
-/// Adds an attempt that ended at `at`, with what was said of the recipients at these places, in their order.
-pub(super) fn note(known: &mut Vec<Attempt>, at: Timestamp, said: &[(usize, String)]) {
+/// Adds an attempt of this account that ended at `at`, with what was said of the recipients at these places, in their order.
+/// `by` has the accounts of the last ones that are known.
+pub(super) fn note(
+    (known, by): (&mut Vec<Attempt>, &mut Vec<Option<String>>),
+    account: Option<&str>,
+    at: Timestamp,
+    said: &[(usize, String)],
+) {
     let before = known.len();
     for (place, reply) in said {
         let reply = cut(reply);
@@ -47,7 +53,19 @@ pub(super) fn note(known: &mut Vec<Attempt>, at: Timestamp, said: &[(usize, Stri
             None => known.push(Attempt { at, runs: vec![(*place, 1)], reply }),
         }
     }
+    by.extend((before..known.len()).map(|_| account.map(str::to_owned)));
     known.drain(..known.len().saturating_sub(ATTEMPTS_MAX));
+    by.drain(..by.len().saturating_sub(known.len()));
+}
+
+/// Each attempt with the account that has made it, where that is known; `None` of one is the main account.
+pub(crate) fn with_accounts<'a>(
+    known: &'a [Attempt],
+    by: &'a [Option<String>],
+) -> impl Iterator<Item = (&'a Attempt, Option<Option<&'a str>>)> {
+    let older = known.len().saturating_sub(by.len());
+    let by = by.iter().map(|one| Some(one.as_deref()));
+    known.iter().zip(std::iter::repeat_n(None, older).chain(by))
 }
 
 #[cfg(test)]
@@ -56,17 +74,31 @@ mod tests {
 
     #[test]
     fn recipients_that_heard_the_same_are_one_entry_and_the_last_entries_stay() {
-        let mut known = Vec::new();
+        let (mut known, mut by) = (Vec::new(), Vec::new());
         let said = [(0, "450 a"), (1, "450 a"), (2, "451 b"), (4, "450 a")];
         let said = said.map(|(place, reply)| (place, reply.to_owned()));
-        note(&mut known, Timestamp(1), &said);
-        assert_eq!(known.len(), 2);
+        note((&mut known, &mut by), None, Timestamp(1), &said);
+        assert_eq!((known.len(), by.len()), (2, 2));
         assert_eq!(known[0].places().collect::<Vec<_>>(), [0, 1, 4]);
         for at in 2..40 {
-            note(&mut known, Timestamp(at), &[(0, format!("450 number {at}"))]);
+            let said = [(0, format!("450 number {at}"))];
+            note((&mut known, &mut by), None, Timestamp(at), &said);
         }
-        assert_eq!(known.len(), ATTEMPTS_MAX);
+        assert_eq!((known.len(), by.len()), (ATTEMPTS_MAX, ATTEMPTS_MAX));
         assert_eq!(known.last().map(|attempt| attempt.at), Some(Timestamp(39)));
+    }
+
+    #[test]
+    fn each_attempt_has_its_account_but_those_of_before_accounts_were_noted() {
+        let attempt = |at| Attempt { at: Timestamp(at), runs: vec![(0, 1)], reply: "450 a".into() };
+        let (mut known, mut by) = (vec![attempt(1), attempt(2)], Vec::new());
+        for (at, account) in [(3, None), (4, Some("second"))] {
+            note((&mut known, &mut by), account, Timestamp(at), &[(0, "450 b".into())]);
+        }
+        let found: Vec<_> =
+            with_accounts(&known, &by).map(|(one, account)| (one.at.0, account)).collect();
+        let expected = [(1, None), (2, None), (3, Some(None)), (4, Some(Some("second")))];
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -74,7 +106,7 @@ mod tests {
         let said: Vec<_> =
             (0..1_000).map(|at| (at, format!("450 {at} {}", "x".repeat(900)))).collect();
         let mut known = Vec::new();
-        note(&mut known, Timestamp(1), &said);
+        note((&mut known, &mut Vec::new()), None, Timestamp(1), &said);
         let octets: usize = known.iter().map(|attempt| attempt.reply.len()).sum();
         assert!(known.len() == ATTEMPTS_MAX && octets < 8_000, "{octets}");
     }

@@ -273,7 +273,7 @@ impl<'a> Batch<'a> {
                 new.setbacks = Setbacks { stops: 0, ..old.setbacks.one_more(settlement.at) };
             }
         }
-        attempts::note(&mut new.attempts, settlement.at, &said);
+        note_attempt(&mut new, settlement.at, &said);
         self.finish(id, &old, new);
         Ok(())
     }
@@ -321,7 +321,7 @@ impl<'a> Batch<'a> {
                 new.setbacks = Setbacks { stops: 0, ..record.setbacks.one_more(at) };
             }
         }
-        attempts::note(&mut new.attempts, at, &said);
+        note_attempt(&mut new, at, &said);
         self.finish(id, record, new);
     }
 
@@ -381,6 +381,12 @@ impl<'a> Batch<'a> {
             self.changes.put(id, Some(old), Some(new));
         }
     }
+}
+
+/// Keeps what the last attempt was told, with the account that has made it.
+fn note_attempt(record: &mut MessageRecord, at: Timestamp, said: &[(usize, String)]) {
+    let MessageRecord { attempts, attempts_by, account, .. } = record;
+    attempts::note((attempts, attempts_by), account.as_deref(), at, said);
 }
 
 /// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops.
@@ -449,6 +455,7 @@ mod tests {
             keeps_place: false,
             route: None,
             account: None,
+            attempts_by: Vec::new(),
             recipients: vec![waiting("a@x.org"), waiting("b@x.org")],
         };
         let mut claims = Claims::default();

@@ -74,6 +74,8 @@ pub struct MessageRecord {
     pub(crate) route: Option<String>,
     /// The name of the account that has tried it last, where that is not the main one.
     pub(crate) account: Option<String>,
+    /// The same of each of the last attempts, as far as that was noted.
+    pub(crate) attempts_by: Vec<Option<String>>,
 }
 
 /// Attempts that ended in a refusal of the account or in a lost connection: nothing was charged for them, because
@@ -177,6 +179,7 @@ impl MessageRecord {
             keeps_place: false,
             route: None,
             account: None,
+            attempts_by: Vec::new(),
         }
     }
 
@@ -332,8 +335,8 @@ impl Stored for Event {
     const ADDED: &'static [&'static [u8]] = &[&[0], &[0]];
 }
 impl Stored for MessageRecord {
-    // Neither rule nor storm, and no place to keep; neither route nor another account.
-    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0], &[0, 0]];
+    // Neither rule nor storm, and no place to keep; neither route nor another account; nothing of who made which attempt.
+    const ADDED: &'static [&'static [u8]] = &[&[0, 0, 0], &[0, 0], &[0]];
 }
 impl Stored for AccountState {
     // No day that was full early.
@@ -418,7 +421,7 @@ mod tests {
         }
         refuses_others::<Envelope>(1);
         refuses_others::<Event>(3);
-        refuses_others::<MessageRecord>(3);
+        refuses_others::<MessageRecord>(4);
         refuses_others::<AccountState>(2);
     }
 
@@ -467,6 +470,7 @@ mod tests {
             keeps_place: true,
             route: Some("shop".into()),
             account: Some("second".into()),
+            attempts_by: vec![Some("second".into())],
             recipients: vec![Recipient {
                 address: "c@d.example".parse().unwrap(),
                 state: RecipientState::Queued { due: Timestamp(8), resend: true },

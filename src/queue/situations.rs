@@ -13,7 +13,10 @@ use super::{
 };
 #[cfg(test)]
 use crate::clock::Timestamp;
-use crate::{budget::AccountKey, message::envelope::Lane};
+use crate::{
+    budget::{AccountKey, MAIN},
+    message::envelope::Lane,
+};
 
 /// The earliest time at which a recipient is due, by the account that has the mail, and by lane.
 pub(crate) type NextDue = BTreeMap<(AccountKey, Lane), Due>;
@@ -53,6 +56,20 @@ impl Situations {
             return &self.main;
         }
         self.of_account(self.served_by.account_of(Way::of(record)))
+    }
+
+    /// Whether there are accounts besides the main one.
+    pub(crate) fn has_several_accounts(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// The name of the account that has a message, or has tried it last; `None` where there is only one.
+    pub(crate) fn account_of(&self, record: &MessageRecord) -> Option<String> {
+        let name = || match record.end {
+            Some(_) => record.account.clone(),
+            None => self.of(record).name.as_deref().map(str::to_owned),
+        };
+        self.has_several_accounts().then(|| name().unwrap_or_else(|| MAIN.to_owned()))
     }
 
     /// When the first of several leaves.

@@ -55,6 +55,7 @@ impl Times for MessageRecord {
             keeps_place: _,
             route: _,
             account: _,
+            attempts_by: _,
         } = self;
         let ended = end.iter_mut().map(|end| &mut end.at);
         let notices = notices.iter_mut().map(|notice| &mut notice.at);

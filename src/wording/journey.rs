@@ -93,9 +93,10 @@ fn protection(protocol: &str) -> Option<&'static str> {
 fn attempts(message: &Message) -> impl Iterator<Item = Step> {
     message.attempts.iter().map(|attempt| Step {
         at: Some(attempt.at),
-        what: match whom(attempt, message) {
-            None => "Attempt, answered".to_owned(),
-            Some(whom) => format!("Attempt for {whom}, answered"),
+        what: {
+            let whom = whom(attempt, message).map(|whom| format!(" for {whom}"));
+            let by = attempt.account.as_ref().map(|name| format!(" by {name}"));
+            format!("Attempt{}{}, answered", whom.unwrap_or_default(), by.unwrap_or_default())
         },
         reply: Some(attempt.reply.clone()),
         ..Step::default()

@@ -28,6 +28,7 @@ pub(crate) fn lines(message: &Message, now: Timestamp) -> Lines {
         ("size", vec![size_and_kind(message)]),
         ("lane", vec![message.lane.clone()]),
         ("rule", message.rule.iter().cloned().collect()),
+        ("account", message.account.iter().cloned().collect()),
         ("subject", subject(message)),
         ("scheduled", message.scheduled_for.iter().map(|at| when(*at, now)).collect()),
         ("leaves", leaves.collect()),
@@ -69,7 +70,8 @@ fn subject(message: &Message) -> Vec<String> {
 /// `2026-11-28 09:10 (in 2 h), a@b.example and 2 more: 451 4.3.0 try again`.
 fn attempted(attempt: &Attempt, message: &Message, now: Timestamp) -> String {
     let whom = whom(attempt, message).map_or_else(String::new, |whom| format!(", {whom}"));
-    format!("{}{whom}: {}", when(attempt.at, now), attempt.reply)
+    let by = attempt.account.as_ref().map(|name| format!(", by {name}")).unwrap_or_default();
+    format!("{}{whom}{by}: {}", when(attempt.at, now), attempt.reply)
 }
 
 /// `a@b.example and 2 more`; nothing where all recipients are meant.

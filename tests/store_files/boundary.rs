@@ -135,7 +135,8 @@ async fn a_newer_version_of_any_record_or_frame_keeps_the_queue_closed_and_untou
         let refused = Queue::open(Options::new(stage.state()), clock).unwrap_err().to_string();
         assert!(refused.contains("left untouched"), "{refused}");
         let newer = match raised {
-            Raised::Message | Raised::Event => "version 4",
+            Raised::Message => "version 5",
+            Raised::Event => "version 4",
             Raised::Account => "version 3",
             Raised::Frame => "version 2",
         };

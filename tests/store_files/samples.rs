@@ -3,6 +3,8 @@
 //! `samples/records-1.tar.gz` is the queue of a sandbox whose records and trailers are of version 1: four messages
 //! relayed and kept, a day of four spent with them, and of four more one held, one scheduled and two waiting.
 //! `samples/records-2.tar.gz` is one of version 2: four relayed, and of six more three folded, one held and two waiting.
+//! `samples/records-3.tar.gz` is one of version 3 with two accounts: three relayed, which is all of the main one's day of two; of two more
+//! one was refused for now as the second account's, and one waits for the main one.
 
 use std::{fs, path::Path, process::Command, sync::Arc};
 
@@ -19,6 +21,9 @@ use super::stage::Stage;
 const SOON_AFTER: Timestamp = Timestamp(1_795_894_200_000);
 /// 2026-11-28T23:45:00Z, the same of the second.
 pub(super) const SOON_AFTER_2: Timestamp = Timestamp(1_795_909_500_000);
+
+/// 2026-11-29T12:50:00Z, the same of the third.
+const SOON_AFTER_3: Timestamp = Timestamp(1_795_956_600_000);
 
 pub(super) fn unpacked(sample: &str) -> Stage {
     let stage = Stage::new();
@@ -118,4 +123,28 @@ async fn a_queue_of_one_account_is_the_main_account_s_with_its_rules_and_storms(
         assert_eq!(account.is_some(), keep_index, "an index that is made anew knows of no login");
         queue.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_queue_whose_attempts_have_no_account_is_opened_with_all_of_them() {
+    let stage = unpacked("records-3.tar.gz");
+    assert!(stage.say(&["check"]).contains("2 messages"));
+    let clock = ManualClock::new(SOON_AFTER_3);
+    let queue = Queue::open(Options::new(stage.state()), Arc::new(clock.clone())).unwrap();
+    let mut found = Vec::new();
+    for id in stage_ids(&stage) {
+        let shown = queue.show(id.parse().unwrap()).await.unwrap().unwrap();
+        let one = &shown.record.recipients[0];
+        found.push((
+            one.address.to_string(),
+            one.state.name(),
+            one.attempts,
+            one.last_reply.is_some(),
+        ));
+    }
+    let waiting = |to: &str, attempts, said| (to.to_owned(), "queued", attempts, said);
+    assert_eq!(found, [waiting("full@example.net", 1, true), waiting("ok4@example.org", 0, false)]);
+    assert_eq!(queue.history(None, 10).await.unwrap().len(), 3);
+    assert_eq!(queue.ledger(AccountKey::MAIN, clock.now(), 2.into()).await.unwrap().room, 0);
+    queue.close().await;
 }

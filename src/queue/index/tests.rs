@@ -109,6 +109,7 @@ fn record(lane: Lane, state: RecipientState) -> MessageRecord {
         keeps_place: false,
         route: None,
         account: None,
+        attempts_by: Vec::new(),
         recipients: vec![Recipient {
             address: "a@example.net".parse().unwrap(),
             state,
