@@ -15,6 +15,8 @@ use crate::support::{
     playground::Playground,
 };
 
+#[path = "commands/accounts.rs"]
+mod accounts;
 #[path = "commands/contents.rs"]
 mod contents;
 #[path = "commands/fitting.rs"]

@@ -386,7 +386,7 @@ fn dispatch(arguments: Arguments, out: &mut dyn Screen, now: Timestamp) -> Resul
             remote::run(out, config, &remote, Question::Alert(command), now)
         }
         Command::Budget { remote, of, command } => {
-            budget(out, config, &remote, Question::of_budget(of, command)?, now)
+            budget(out, config, &remote, Question::of_budget(of, command), now)
         }
         Command::Health { remote, asked } => {
             remote::run(out, config, &remote, Question::Health(asked.grade()), now)

@@ -90,14 +90,11 @@ pub(super) enum Question {
 
 impl Question {
     /// What is asked of the budget; or what is to be simulated, which is more than a question.
-    ///
-    /// # Errors
-    /// What is asked is of all accounts together, and one was named.
     pub(super) fn of_budget(
         of: OfAccount,
         command: Option<spending::Command>,
-    ) -> Result<Result<Self, asked::Arguments>, Failure> {
-        Ok(match command {
+    ) -> Result<Self, asked::Arguments> {
+        match command {
             None => Ok(Self::Budget(of)),
             Some(spending::Command::Forecast(own)) => {
                 Ok(Self::BudgetForecast(OfAccount { account: own.account.or(of.account) }))
@@ -106,13 +103,8 @@ impl Question {
                 let of = OfAccount { account: own.of.account.or(of.account) };
                 Ok(Self::BudgetReport(spending::Arguments { of, ..own }))
             }
-            Some(spending::Command::Simulate(_)) if of.account.is_some() => {
-                let words = "--account goes with pillarbox budget, budget forecast and budget report; what is simulated is all \
-                             accounts together";
-                return Err(Failure::new(Exit::Usage, words));
-            }
-            Some(spending::Command::Simulate(arguments)) => Err(arguments),
-        })
+            Some(spending::Command::Simulate(arguments)) => Err(arguments.of(of)),
+        }
     }
 }
 
@@ -141,6 +133,24 @@ pub(super) fn with_client(
     ask(Client::new(socket)).map_err(|failure| with_ignored(failure, ignored.as_ref()))
 }
 
+/// The budget of an account; without a name that of the main one, which is said where there are others.
+async fn budget(
+    out: &mut dyn Screen,
+    client: &Client,
+    form: Form,
+    of: &OfAccount,
+) -> Result<(), Failure> {
+    let budget = client.budget(of.name()).await?;
+    match form {
+        Form::Json => json(out, &budget)?,
+        Form::Text => status::print_budget(out, &budget, of.name().unwrap_or(MAIN))?,
+    }
+    if of.name().is_none() && form == Form::Text {
+        status::print_other_budgets(out, &client.status().await?)?;
+    }
+    Ok(())
+}
+
 async fn ask(
     out: &mut dyn Screen,
     client: &Client,
@@ -153,13 +163,7 @@ async fn ask(
             Some(every) => watch::run(out, client, form, every).await?,
             None => show(out, form, &client.status().await?, status::print)?,
         },
-        Question::Budget(of) => {
-            let budget = client.budget(of.name()).await?;
-            match form {
-                Form::Json => json(out, &budget)?,
-                Form::Text => status::print_budget(out, &budget, of.name().unwrap_or(MAIN))?,
-            }
-        }
+        Question::Budget(of) => budget(out, client, form, &of).await?,
         Question::BudgetForecast(of) => {
             show(out, form, &client.budget_forecast(of.name()).await?, forecast::print)?;
         }

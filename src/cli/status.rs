@@ -9,6 +9,7 @@ use clap::Args;
 use super::screen::{Screen, clean, labelled_all, when};
 use crate::{
     admin::api::{Account, Budget, Departure, Status},
+    budget::MAIN,
     clock::Timestamp,
     doctor,
     wording::status,
@@ -50,6 +51,16 @@ pub(super) fn print(out: &mut dyn Screen, state: &Status) -> io::Result<()> {
 /// Prints the budget of the account with this name.
 pub(super) fn print_budget(out: &mut dyn Screen, budget: &Budget, name: &str) -> io::Result<()> {
     labelled_all(out, &status::budget_lines(budget, name))
+}
+
+/// Prints what the accounts besides the main one have spent; nothing where there are none.
+pub(super) fn print_other_budgets(out: &mut dyn Screen, state: &Status) -> io::Result<()> {
+    let lines = status::other_budgets(state);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nThat is the account {MAIN}. The others (pillarbox budget --account NAME):")?;
+    lines.iter().try_for_each(|line| writeln!(out, "  {}", clean(line)))
 }
 
 /// Prints the account after the order, and when mail really leaves: an open account is not all it takes.

@@ -328,6 +328,12 @@ pub(crate) fn unreached(target: &TargetState, now: Timestamp) -> Option<String> 
     ))
 }
 
+/// What the accounts besides the main one have spent, in a line each.
+pub(crate) fn other_budgets(status: &Status) -> Vec<String> {
+    let line = |one: &OtherAccount| format!("{}: {}", one.name, spent(&one.budget));
+    status.others.iter().map(line).collect()
+}
+
 /// The budget of the account with this name: what is spent, what is left for whom, and when mail leaves.
 pub(crate) fn budget_lines(budget: &Budget, name: &str) -> Lines {
     let room = match (budget.room, budget.frees_at) {

@@ -8,6 +8,11 @@ use std::{path::Path, time::Duration};
 use clap::value_parser;
 
 use crate::{
+    addressed::MAIN,
+    budget::Limit,
+    cli::of_account::OfAccount,
+    exit::{Exit, Failure},
+    quantities::count,
     queue::storms::AFTER_MAX,
     settings::{self, Settings, SettingsError, Surroundings},
     written_time::span_up_to,
@@ -40,7 +45,12 @@ pub(crate) struct Arguments {
     /// Another storm.after; 0 folds nothing.
     #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(0..=i64::from(AFTER_MAX)))]
     storm_after: Option<u32>,
+    #[command(flatten)]
+    pub(super) of: OfAccount,
 }
+
+/// The values that each account has its own of.
+pub(super) const OF_ACCOUNT: [&str; 2] = ["recipients_per_day", "owner_reserve"];
 
 impl Arguments {
     /// Of the flags alone.
@@ -55,6 +65,59 @@ impl Arguments {
         all.into_iter().filter_map(|(section, key, value)| Some((section, key, value?))).collect()
     }
 
+    /// The same account.
+    pub(crate) fn of(self, named: OfAccount) -> Self {
+        let account = self.of.account.or(named.account);
+        Self { of: OfAccount { account }, ..self }
+    }
+
+    /// The account besides the main one that the values of an account are meant for.
+    fn other(&self) -> Option<&str> {
+        self.of.name().filter(|name| *name != MAIN)
+    }
+
+    /// Lays the values of another account than the main one over its section, and says what was laid.
+    pub(super) fn lay_over_account(&self, settings: &mut Settings) -> Result<Vec<String>, Failure> {
+        let Some(name) = self.other() else { return Ok(Vec::new()) };
+        let wrong = |words: String| Err(Failure::new(Exit::Data, words));
+        let Some(account) = settings.accounts.iter_mut().find(|one| one.name == name) else {
+            let names: Vec<&str> = settings.all_accounts().map(|(name, ..)| name).collect();
+            return wrong(format!(
+                "there is no account called {name:?}; there is {}",
+                names.join(", ")
+            ));
+        };
+        let present = account.delivery.recipients_per_day.with(account.owner_reserve);
+        let per_day = self.recipients_per_day.or_else(|| present.recipients());
+        let is_too_large = |reserve: u32| per_day.is_some_and(|per_day| reserve >= per_day);
+        let mut laid = Vec::new();
+        let mut lay = |key, value: u32| laid.push(format!("[[account]] {name}: {key} = {value}"));
+        if let Some(per_day) = self.recipients_per_day {
+            lay("recipients_per_day", per_day);
+        }
+        let reserve = match self.owner_reserve {
+            Some(reserve) if is_too_large(reserve) => {
+                return wrong(format!(
+                    "--owner-reserve {reserve} leaves nothing of the {} of the account {name}",
+                    count(per_day.unwrap_or_default().into(), "recipient")
+                ));
+            }
+            Some(reserve) => {
+                lay("owner_reserve", reserve);
+                reserve
+            }
+            // As of the main account: nobody has thought of it for so small a day.
+            None if is_too_large(account.owner_reserve) => {
+                lay("owner_reserve", 0);
+                0
+            }
+            None => account.owner_reserve,
+        };
+        account.owner_reserve = reserve;
+        account.delivery.recipients_per_day = per_day.map_or(Limit::NONE, Limit::of).less(reserve);
+        Ok(laid)
+    }
+
     /// The configuration of this process with these values over it, as the environment lays them; with what was laid.
     pub(super) fn settings(
         &self,
@@ -62,7 +125,9 @@ impl Arguments {
     ) -> Result<(Settings, Vec<Change>), SettingsError> {
         let mut surroundings = Surroundings::of_this_process();
         let mut changes = self.changes();
-        if let (Some(per_day), None) = (self.recipients_per_day, self.owner_reserve) {
+        changes.retain(|(_, key, _)| self.other().is_none() || !OF_ACCOUNT.contains(key));
+        let of_main = self.recipients_per_day.filter(|_| self.other().is_none());
+        if let (Some(per_day), None) = (of_main, self.owner_reserve) {
             // A reserve that nobody has thought of for so small a day leaves nothing to simulate.
             let present = settings::load_in(config, &surroundings)?.owner_reserve;
             changes.extend((present >= per_day).then_some(("budget", "owner_reserve", 0)));
@@ -127,6 +192,56 @@ mod tests {
         let refused =
             settings("--recipients-per-day 5 --owner-reserve 5").map(|_| ()).expect_err("nothing");
         assert!(refused.to_string().contains("leaves nothing of 5 recipients"), "{refused}");
+    }
+
+    #[test]
+    fn what_an_account_has_its_own_of_is_laid_over_the_one_that_is_named() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let account = "username = \"you@gmail.com\"\npassword = \"abcdefghijklmnop\"\n";
+        let text = format!(
+            "[upstream]\n{account}[[account]]\nname = \"second\"\nrecipients_per_day = 100\nowner_reserve = 10\n{}\
+             [[route]]\nname = \"all\"\naccounts = [\"main\", \"second\"]\n",
+            account.replace("you", "me")
+        );
+        std::fs::write(file.path(), text).expect("written");
+        let laid = |line: &str| {
+            let asked = read(line).expect("flags");
+            let (mut settings, changes) = asked.settings(Some(file.path())).expect("it is good");
+            let laid = asked.lay_over_account(&mut settings)?;
+            let limits: Vec<Option<u32>> = settings
+                .all_accounts()
+                .map(|(_, delivery, _)| delivery.recipients_per_day.recipients())
+                .collect();
+            Ok::<_, Failure>((limits, changes.len(), laid.join(", ")))
+        };
+        let second = "[[account]] second: recipients_per_day = ";
+        for (line, limits, changes, words) in [
+            ("", [475, 90], 0, String::new()),
+            ("--recipients-per-day 300", [275, 90], 1, String::new()),
+            ("--account main --recipients-per-day 300", [275, 90], 1, String::new()),
+            (
+                "--account second --recipients-per-day 30 --bulk-share 7",
+                [475, 20],
+                1,
+                format!("{second}30"),
+            ),
+            (
+                "--account second --recipients-per-day 5",
+                [475, 5],
+                0,
+                format!("{second}5, [[account]] second: owner_reserve = 0"),
+            ),
+        ] {
+            let found = laid(line).expect("it fits");
+            assert_eq!(found, (limits.map(Some).to_vec(), changes, words), "{line}");
+        }
+        for (line, words) in [
+            ("--account third", "there is main, second"),
+            ("--account second --owner-reserve 100", "leaves nothing of the 100 recipients"),
+        ] {
+            let refused = laid(line).expect_err("it does not fit");
+            assert!(refused.message.contains(words), "{}", refused.message);
+        }
     }
 
     #[test]

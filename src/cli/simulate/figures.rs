@@ -41,6 +41,9 @@ const SPANS_MAX: usize = 24;
 /// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Compared {
+    /// Whose mail it is, where an account is named or there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) account: Option<String>,
     pub(super) since: Timestamp,
     pub(super) until: Timestamp,
     /// The file, or that there is none.
@@ -387,6 +390,7 @@ impl Counter {
             would,
         };
         Compared {
+            account: None,
             since: frame.since,
             until: frame.until,
             configuration: String::new(),

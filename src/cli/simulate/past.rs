@@ -58,6 +58,8 @@ pub(super) struct Past {
     from: Option<Address>,
     about: About,
     pub(super) lane: Lane,
+    /// Which of several accounts it left by, or has it.
+    pub(super) account: Option<String>,
     rule: Option<String>,
     size_bytes: u64,
     pub(super) recipients: Vec<(Address, Fate)>,
@@ -95,6 +97,7 @@ impl Past {
             from: message.from.as_ref().and_then(|path| path.parse().ok()),
             about: About { subject, client, user, owner },
             lane: Lane::named(&message.lane)?,
+            account: message.account.clone(),
             rule: message.rule.clone(),
             size_bytes: message.size_bytes,
             recipients: recipients.collect(),

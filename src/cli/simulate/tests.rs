@@ -122,9 +122,11 @@ lane = "bulk"
 "#;
 
 fn compared(past: Vec<Past>, sections: &str, last: Duration) -> Compared {
-    let limits = terms(&settings("")).limits;
-    let gathered = Gathered { past, limits, partial: false };
-    let mut compared = compare(gathered, &settings(sections), (NOW.before(last), NOW));
+    let was = terms(&settings(""), None).expect("the main account").limits;
+    let past: Vec<&Past> = past.iter().collect();
+    let settings = settings(sections);
+    let terms = terms(&settings, None).expect("the main account");
+    let mut compared = compare((&past, false), was, terms, &settings, (NOW.before(last), NOW));
     compared.configuration = "/etc/pillarbox/relay.toml".into();
     compared
 }

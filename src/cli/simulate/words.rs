@@ -14,6 +14,18 @@ use crate::{
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
+/// Prints that of each account, by its name where there are several.
+pub(super) fn print_all(out: &mut dyn Screen, all: &[Compared]) -> io::Result<()> {
+    for (number, compared) in all.iter().enumerate() {
+        if let (Some(name), true) = (&compared.account, all.len() > 1) {
+            let gap = if number > 0 { "\n" } else { "" };
+            writeln!(out, "{gap}The account {}:\n", clean(name))?;
+        }
+        print(out, compared)?;
+    }
+    Ok(())
+}
+
 /// Prints it.
 pub(super) fn print(out: &mut dyn Screen, compared: &Compared) -> io::Result<()> {
     let Compared { since, until: now, all, .. } = compared;
