@@ -27,6 +27,7 @@ mod twin;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Notify;
 use tracing::debug;
 
 #[cfg(feature = "fleet")]
@@ -35,18 +36,24 @@ pub(crate) use self::examination::examine;
 use self::hosts::Register;
 use self::{books::Books, calls::Calls, reach::Reach};
 pub(crate) use self::{
+    books::{Told, Trouble, Word},
     calls::{CallCounts, SPANS_MS},
     examined::{Examined, TRANSACTION_MAX},
     hosts::{FORGOTTEN_AFTER, Host, Hosts, Load, Members, Standing},
     options::{Database, Options, Password, Place, TlsFiles},
     reach::{Away, REMEDY},
-    share::{Elsewhere, Share, Status},
+    share::{Claim, Elsewhere, Reserving, Share, Status},
 };
 use crate::{
     clock::{Clock, Timestamp},
     live::Live,
 };
 
+/// How often a host that has mail to send hears how the account stands, about: no claim is granted by a word that is not the
+/// last, so it is the end of a pause that is heard so soon.
+const LISTEN_EVERY: Duration = Duration::from_millis(1_200);
+/// The last part of it is left to chance.
+const LISTEN_JITTER_MS: u64 = 400;
 /// How often a host that has nothing to send looks whether the database is there, and brings what it could not settle.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The last part of it is left to chance, so that the hosts of a fleet do not come together.
@@ -75,6 +82,8 @@ pub(crate) struct Fleet {
     clock: Arc<dyn Clock>,
     shares: Vec<Arc<Share>>,
     hosts: Arc<Hosts>,
+    /// Tells that mail waits at one of them.
+    waits: Arc<Notify>,
 }
 
 impl Fleet {
@@ -108,9 +117,9 @@ impl Fleet {
     ) -> Self {
         let reach = Arc::new(Reach::default());
         let hosts = Arc::new(Hosts::new(register, host.clone(), Arc::clone(clock), drained));
-        let (clock, place, shares) = (Arc::clone(clock), String::new(), Vec::new());
-        let calls = Arc::default();
-        Self { books, host, place, calls, reach, clock, shares, hosts }
+        let (clock, place, calls) = (Arc::clone(clock), String::new(), Arc::default());
+        let (shares, waits) = (Vec::new(), Arc::default());
+        Self { books, host, place, calls, reach, clock, shares, hosts, waits }
     }
 
     /// The address of the database, without what is secret of it.
@@ -131,7 +140,7 @@ impl Fleet {
     /// This host's share of the account that all hosts know by this name.
     pub(crate) fn share(&mut self, account: String) -> Arc<Share> {
         let share = Arc::new(Share::new(
-            (Arc::clone(&self.books), Arc::clone(&self.reach)),
+            (Arc::clone(&self.books), Arc::clone(&self.reach), Arc::clone(&self.waits)),
             (account, self.host.clone()),
             Arc::clone(&self.clock),
         ));
@@ -157,7 +166,28 @@ impl Fleet {
                 self.hosts.forget().await;
             }
             let jitter = Duration::from_millis(fastrand::u64(..JITTER_MS));
-            self.clock.sleep(LOOK_EVERY.saturating_sub(jitter)).await;
+            self.listen_for(LOOK_EVERY.saturating_sub(jitter)).await;
+        }
+    }
+
+    /// Hears how the accounts stand for which mail waits, until the next look.
+    async fn listen_for(&self, time: Duration) {
+        let next_look = self.clock.sleep(time);
+        tokio::pin!(next_look);
+        loop {
+            let attentive: Vec<_> =
+                self.shares.iter().filter(|share| share.is_attentive()).collect();
+            let jitter = Duration::from_millis(fastrand::u64(..LISTEN_JITTER_MS));
+            let wait =
+                if attentive.is_empty() { time } else { LISTEN_EVERY.saturating_sub(jitter) };
+            tokio::select! {
+                () = &mut next_look => return,
+                () = self.waits.notified() => continue,
+                () = self.clock.sleep(wait) => {}
+            }
+            for share in attentive {
+                share.listen().await;
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! `tests/fleet/fetch` unpacks the database; without it these tests fail.
 
+mod account;
 mod faults;
 mod hosts;
 

@@ -53,6 +53,10 @@ pub(super) async fn run(
                     "Mail is still taken, and kept; what is on its way now ends. `pillarbox resume` ends the pause."
                 ))
             )?;
+            // Of an open account nothing else has to be done.
+            if ordered.account.is_open() && !ordered.account.remedy.is_empty() {
+                writeln!(out, "{}", clean(&ordered.account.remedy))?;
+            }
         }
         (Form::Text, None) => writeln!(out, "The pause is over already.")?,
     }

@@ -4,8 +4,12 @@
 //! account never costs a message anything, and a pause ends with one probe: one message by one worker,
 //! the rest waits for its success (docs/gmail.md section 3.1). Must not know replies or stores.
 
+mod of_all;
+
 use std::time::Duration;
 
+use self::of_all::OfAll;
+pub(super) use self::of_all::{Adopted, Saying};
 use super::{
     account_failure::{AccountFailure, Recheck, longest, rank, wait},
     in_step::HasWallTimes,
@@ -13,6 +17,7 @@ use super::{
 use crate::{
     budget::Limit,
     clock::Timestamp,
+    fleet::Word,
     queue::{
         ClaimedMessage,
         allowance::{Allowance, EarlyDay, Told},
@@ -52,6 +57,8 @@ pub(super) struct Account {
     told_full: Option<Told>,
     /// The generation that began when it said so: attempts of an earlier one may have been accepted before.
     full_generation: u64,
+    /// What the other hosts of a fleet say and have to be told; without a fleet nobody asks.
+    of_all: OfAll,
 }
 
 /// What our own count has said when the upstream had called the day full.
@@ -81,12 +88,24 @@ pub(super) struct Permit {
     generation: u64,
     probe: bool,
     single: bool,
+    of_all: bool,
+    heard: Option<i64>,
 }
 
 impl Permit {
     /// Whether only one recipient may be tried: the upstream says that the day is full.
     pub(super) fn is_single(self) -> bool {
         self.single
+    }
+
+    /// Whether the other hosts wait for the result of this attempt, too.
+    pub(super) fn is_probe_of_all(self) -> bool {
+        self.of_all
+    }
+
+    /// The number of the word by which it was given; `None` before the first look.
+    pub(super) fn heard(self) -> Option<i64> {
+        self.heard
     }
 
     /// Whether the others wait for the result of this attempt.
@@ -116,6 +135,7 @@ pub(super) enum Stops {
 impl HasWallTimes for Account {
     fn clock_was_set(&mut self, step_ms: i64) {
         self.state = self.state.clone().moved(step_ms);
+        self.of_all.clock_was_set(step_ms);
     }
 }
 
@@ -145,6 +165,7 @@ impl Account {
             resumed: 0,
             told_full: None,
             full_generation: 0,
+            of_all: OfAll::default(),
         }
     }
 
@@ -159,7 +180,9 @@ impl Account {
 
     /// Whether the next attempt is one for which the others wait.
     fn wants_probe(&self, now: Timestamp) -> bool {
-        let is_in_doubt = !self.proven || self.state.condition != AccountCondition::Open;
+        let is_in_doubt = !self.proven
+            || self.state.condition != AccountCondition::Open
+            || self.of_all.wants_probe(now);
         self.state.is_day_full(now) || (is_in_doubt && !self.login_worked)
     }
 
@@ -174,7 +197,8 @@ impl Account {
             return Entry::ProbeIsOut;
         }
         self.probing |= probe;
-        Entry::Go(Permit { generation: self.generation, probe, single })
+        let (of_all, heard) = (probe && self.of_all.wants_probe(now), self.of_all.number());
+        Entry::Go(Permit { generation: self.generation, probe, single, of_all, heard })
     }
 
     /// How many of `configured` connections may be open.
@@ -295,6 +319,7 @@ impl Account {
         self.probing = false;
         self.login_worked = false;
         self.login_losses = 0;
+        self.of_all.opened(self.state.is_day_full(now), now);
         if changed {
             self.state = AccountState {
                 day_full_since: self.state.day_full_since,
@@ -353,6 +378,7 @@ impl Account {
             && failure.condition != AccountCondition::BackingOff;
         let strikes = if again { self.strikes_with(&failure) } else { 1 };
         self.recheck = Some(failure.recheck);
+        let told = failure.clone();
         // A short pause never cuts the rest of a longer one.
         let until = self.state.until.max(Some(now.after(wait(&failure, strikes))));
         // One message may have lost its connection for itself; the second in a row has not.
@@ -380,6 +406,7 @@ impl Account {
         self.generation += 1;
         self.probing = false;
         self.login_worked = false;
+        self.of_all.failed(&told);
         true
     }
 
@@ -403,11 +430,15 @@ impl Account {
         now: Timestamp,
     ) -> Counted {
         if let Some(told) = self.told_full.take() {
+            self.of_all.learned();
             let early = self.state.early.told(told, counted, limit, now);
             return early.map_or(Counted::Noted, Counted::Early);
         }
         let is_current = permit.generation >= self.full_generation;
         let is_more = accepted && self.state.early.accepted(counted, is_current, now);
+        if is_more {
+            self.of_all.learned();
+        }
         if is_more { Counted::Noted } else { Counted::NothingNew }
     }
 
@@ -426,6 +457,7 @@ impl Account {
     /// A person orders a pause, in the place of one that he ordered before. What is on its way ends.
     pub(super) fn pause(&mut self, pause: Option<Pause>) {
         self.state.pause = pause;
+        self.of_all.paused();
     }
 
     /// A person says that it is repaired, and ends his own pause.
@@ -446,6 +478,60 @@ impl Account {
         self.login_worked = false;
         self.losses = 0;
         self.login_losses = 0;
+        self.of_all.resumed();
+    }
+
+    /// The number of the last word of all hosts that was heard or said; `None` before the first look.
+    pub(super) fn heard(&self) -> Option<i64> {
+        self.of_all.number()
+    }
+
+    /// The host that has found the account as it is, when it is not `host` itself.
+    pub(super) fn found_by(&self, host: &str) -> Option<&str> {
+        self.of_all.found_by(host)
+    }
+
+    /// Whether another host tells the administrator of the account's trouble.
+    pub(super) fn is_told_elsewhere(&self, host: &str) -> bool {
+        self.of_all.is_told_elsewhere(host)
+    }
+
+    /// The login is another one than that which was refused: the others' pause for it is over as well.
+    pub(super) fn begins_anew(&mut self) {
+        self.of_all.resumed();
+    }
+
+    /// What the others have to be told by `host`; nothing before their last word was heard.
+    pub(super) fn to_tell(&self, host: &str, now: Timestamp) -> Option<Saying> {
+        self.of_all.to_tell(&self.state, host, now)
+    }
+
+    /// The others have it, under this number.
+    pub(super) fn was_told(&mut self, saying: Saying, number: i64) {
+        self.of_all.was_told(saying, number);
+    }
+
+    /// Another host's word counts, but for what this one has to say that is graver, or ordered by a person.
+    ///
+    /// # Errors
+    /// It is in no form that this program knows.
+    pub(super) fn adopt(
+        &mut self,
+        word: &Word,
+        now: Timestamp,
+    ) -> Result<Adopted, serde_json::Error> {
+        let adopted = self.of_all.adopt(&mut self.state, word, now)?;
+        if adopted.is_another {
+            self.generation += 1;
+            (self.probing, self.login_worked) = (false, false);
+            (self.recheck, self.refused_after_login) = (None, false);
+        }
+        if adopted.resumed {
+            self.resumed = self.generation;
+            self.charged.clear();
+            (self.losses, self.login_losses) = (0, 0);
+        }
+        Ok(adopted)
     }
 }
 

@@ -221,6 +221,7 @@ impl Pool {
                 Ok(()) = self.news.changed(), if !self.wanted => self.wanted = true,
                 () = shared.more.notified() => self.wanted = true,
                 () = shared.parted.notified() => {}
+                () = shared.news_of_the_fleet() => self.listen(),
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 () = sleep(shared.clock.as_ref(), wait) => {}
             }
@@ -283,11 +284,18 @@ impl Pool {
                     let mark = shared.look_at_login().await;
                     let now = shared.now().wall;
                     let of = || (shared.name.as_str(), shared.asks_a_command());
+                    let before = stored.as_ref().map(|state| state.condition);
                     let stored = stored.map(|state| continued(state, mark, of(), now));
+                    let is_anew = before.is_some_and(|before| {
+                        stored.as_ref().is_some_and(|state| state.condition != before)
+                    });
                     shared.logins.restore(stored.as_ref().map_or(&[], |state| &state.logins));
                     let state = {
                         let mut held = shared.account();
                         **held = Account::new(stored, held.now().wall);
+                        if is_anew {
+                            held.begins_anew();
+                        }
                         held.state().clone()
                     };
                     if state.condition != AccountCondition::Open {
@@ -307,6 +315,16 @@ impl Pool {
         }
     }
 
+    /// Hears what other hosts say of the account, and tells them what they have not heard.
+    fn listen(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.spawn(async move {
+            // It is tried again at the next look.
+            drop(shared.catch_up().await);
+            Ended::Helper
+        });
+    }
+
     /// Starts what is worth starting and returns how long nothing else can happen by itself.
     fn start_workers(&mut self, shutdown: &Watch) -> Option<Duration> {
         let now = self.shared.now();
@@ -319,6 +337,7 @@ impl Pool {
             (blocked, schedule.due_in(now))
         };
         let idle = self.close_idle(now.since_boot_ms);
+        self.shared.mail_waits();
         let wait = match blocked {
             // Without a free login, an open connection can still carry something.
             Some((wait, reason)) if reason != DepartureReason::Logins || self.warm.is_empty() => {

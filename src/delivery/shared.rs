@@ -84,6 +84,8 @@ pub(super) struct Shared {
     pub(super) logins: Logins,
     /// One writer of the account's state at a time, so that the last one stored is the last one.
     persisting: tokio::sync::Mutex<()>,
+    /// One at a time tells the other hosts how the account stands, and hears it.
+    pub(super) telling: tokio::sync::Mutex<()>,
     errors: Mutex<VecDeque<LastError>>,
     counters: Mutex<Counters>,
     last_unknown_reply: Mutex<Option<String>>,
@@ -163,6 +165,7 @@ impl Shared {
             full: AtomicBool::new(false),
             in_flight: Arc::default(),
             persisting: tokio::sync::Mutex::new(()),
+            telling: tokio::sync::Mutex::new(()),
             errors: Mutex::default(),
             counters: Mutex::default(),
             last_unknown_reply: Mutex::default(),
@@ -251,17 +254,19 @@ impl Shared {
 
     pub(super) fn status(&self) -> PoolStatus {
         let now = self.now();
-        let account = self.account_state();
+        let account = self.shown_state();
         let waiting = self.store.totals().messages > 0;
         let next = self.schedule().departure(now, account.shut_until(now.wall)).filter(|_| waiting);
+        let fleet = self.fleet_status();
+        let is_tried_elsewhere = fleet.as_ref().is_some_and(|fleet| fleet.probing.is_some());
         PoolStatus {
             next,
-            probing: self.account().is_probing(now.wall),
+            probing: self.account().is_probing(now.wall) || is_tried_elsewhere,
             in_flight: self.in_flight.list(),
             errors: lock(&self.errors).iter().cloned().collect(),
             counters: *lock(&self.counters),
             last_unknown_reply: lock(&self.last_unknown_reply).clone(),
-            fleet: self.share().map(|share| share.status()),
+            fleet,
             account,
         }
     }
@@ -269,15 +274,19 @@ impl Shared {
     /// Begins a pause that a person orders, once it is stored: it is a promise. Until then nothing begins either.
     pub(super) async fn pause(&self, pause: Pause) -> Result<AccountState, QueueError> {
         let before = self.account().state().pause.clone();
+        let pause = self.ordered_here(pause);
         self.account().pause(Some(pause));
         if let Err(problem) = self.persist_once().await {
             self.account().pause(before);
             self.more.notify_one();
             return Err(problem);
         }
+        let heard = self.tell_the_order().await;
         // The pool learns of its end.
         self.more.notify_one();
-        Ok(self.account_state())
+        let state = self.shown_state();
+        let remedy = if heard.is_empty() { state.remedy.clone() } else { heard.to_owned() };
+        Ok(AccountState { remedy, ..state })
     }
 
     /// Ends every pause, also that of a person. When the login that was refused is still the one that will be tried, and this process cannot get
@@ -295,12 +304,13 @@ impl Shared {
         lock(&self.suspects).clear();
         info!(account = "open", reason = "resumed by a person", "account");
         self.persist().await;
+        let heard = self.tell_the_order().await;
         self.more.notify_one();
         let options = self.options();
         let login = options.login.as_ref();
         let is_a_copy =
             login.is_some_and(|login| matches!(login.password, PasswordSource::Mounted(_)));
-        let remedy = if refused && is_the_same && is_a_copy { OLD_COPY } else { "" };
+        let remedy = if refused && is_the_same && is_a_copy { OLD_COPY } else { heard };
         AccountState { remedy: remedy.to_owned(), ..self.account_state() }
     }
 
@@ -378,7 +388,7 @@ impl Shared {
 
     /// Says how the account stands: loudly when it pauses.
     pub(super) fn announce(&self) {
-        let state = self.account().state().clone();
+        let state = self.shown_state();
         let account = state.condition.name();
         if state.condition == AccountCondition::Open {
             info!(account, reason = "the upstream accepts mail again", "account");

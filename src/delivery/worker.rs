@@ -67,7 +67,7 @@ impl Worker {
                 settle(&shared, message).await;
             }
             let (terms, asked) = (shared.claim_limits_of(permit), shared.now());
-            let Some(terms) = shared.among_the_fleet(terms, asked).await else {
+            let Some(terms) = shared.among_the_fleet(terms, permit, asked).await else {
                 shared.give_back(permit);
                 return;
             };
@@ -208,9 +208,7 @@ impl Worker {
             lock(&shared.splits).note(claim.id, groups);
         }
         shared.note_unknown(claim.id, &result.log.unknown);
-        if changed {
-            shared.announce();
-        }
+        shared.tell_what_was_found(changed).await;
         // Others may now do what they may not do before.
         if changed || permit.is_probe() {
             shared.more.notify_one();
@@ -225,6 +223,7 @@ impl Worker {
             if shared.count_spent(&message, permit, accepted).await || stored {
                 shared.persist().await;
             }
+            shared.tell_the_fleet().await;
             message.land();
         } else if stored {
             // The settlement goes first: it must not wait for what is known of the account.

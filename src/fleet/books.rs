@@ -8,12 +8,12 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use thiserror::Error;
 
-use crate::budget::Limit;
+use crate::{budget::Limit, clock::Timestamp};
 
 /// Why the books could not be asked, in words with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
-pub(crate) struct Trouble(pub(super) String);
+pub(crate) struct Trouble(pub(crate) String);
 
 /// A claim on an account's day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub(super) struct Ask {
     pub(super) limit: Limit,
     /// How long it may stay without a settlement.
     pub(super) lease: Duration,
+    /// The number of the last word of the account that the host has acted upon.
+    pub(super) heard: i64,
+    /// It is the one attempt for which all hosts wait.
+    pub(super) probe: bool,
 }
 
 /// A reservation of this host.
@@ -34,6 +38,8 @@ pub(super) struct Ticket {
     pub(super) token: i64,
     /// The number that the books have given it, one for each claim of the account; `None` where their answer has not come.
     pub(super) fence: Option<i64>,
+    /// The other hosts wait for it.
+    pub(super) probe: bool,
 }
 
 /// A token is no secret, but says nothing to anybody.
@@ -49,6 +55,51 @@ pub(super) struct Granted {
     pub(super) fence: i64,
     /// At least one, and at most what was asked for.
     pub(super) recipients: u32,
+}
+
+/// The answer to a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Granted(Granted),
+    /// The day has no room for it.
+    Full,
+    /// Another attempt is out for which all hosts wait.
+    ProbeIsOut(Probe),
+    /// There is a word of the account that the host has not heard.
+    Unheard(Word),
+}
+
+/// The attempt that is out for all hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    /// Whose it is.
+    pub(crate) host: String,
+    /// When it counts as lost, if nobody hears of it before.
+    pub(crate) ends_in: Duration,
+}
+
+/// What the hosts say of an account to each other: the last word counts, and has the highest number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// 0 before there is one.
+    pub(crate) number: i64,
+    /// In a form that hosts understand.
+    pub(crate) text: String,
+    /// When it was said, by the clock of who said it: the times in it are by the same one.
+    pub(crate) said_at: Timestamp,
+    /// How long ago that was.
+    pub(crate) age: Duration,
+    /// The attempt that is out for all.
+    pub(crate) probe: Option<Probe>,
+}
+
+/// Whether a word was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is the last one now, by this number.
+    Taken(i64),
+    /// Another one came before it.
+    Late(Word),
 }
 
 /// What the last 24 hours have taken of an account.
@@ -69,20 +120,26 @@ pub(super) trait Books: fmt::Debug + Send + Sync {
     /// What was spent of an account.
     async fn spent(&self, account: &str, host: &str, limit: Limit) -> Result<Spent, Trouble>;
 
-    /// Reserves as much as is wanted and as there is room for; `None` when there is none.
-    async fn reserve(
-        &self,
-        account: &str,
-        host: &str,
-        ask: &Ask,
-    ) -> Result<Option<Granted>, Trouble>;
+    /// Reserves as much as is wanted and as there is room for, where the host has heard the last word of the account.
+    async fn reserve(&self, account: &str, host: &str, ask: &Ask) -> Result<Answer, Trouble>;
 
     /// Ends a reservation within its lease: so many of its recipients were spent, just now. Returns whether it was there to
-    /// be ended; what is over, or another's, stays as it is.
+    /// be ended; what is over, or another's, stays as it is. Whoever waits for it need wait no longer.
     async fn settle(&self, account: &str, ticket: Ticket, spent: u32) -> Result<bool, Trouble>;
 
     /// Sees to it that at least so many recipients of the account are known as this host's: what it has spent alone.
     async fn bring_in(&self, account: &str, host: &str, spent: u32) -> Result<(), Trouble>;
+
+    /// The last word of an account.
+    async fn hear(&self, account: &str) -> Result<Word, Trouble>;
+
+    /// Says the next word of an account, where the last one is that of this number.
+    async fn tell(
+        &self,
+        account: &str,
+        heard: i64,
+        (text, now): (&str, Timestamp),
+    ) -> Result<Told, Trouble>;
 
     /// Removes what has long been over.
     async fn sweep(&self) -> Result<(), Trouble>;

@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use tokio_postgres::{Client, types::Type};
 
 use super::{
-    books::{Ask, Books, Granted, Spent, Ticket, Trouble, granted},
+    books::{Answer, Ask, Books, Granted, Probe, Spent, Ticket, Told, Trouble, Word, granted},
     link::{Held, Link, said},
     options::Database,
     schema::{self, Version},
 };
-use crate::budget::{Limit, WINDOW};
+use crate::{
+    budget::{Limit, WINDOW},
+    clock::Timestamp,
+};
 
 /// A transaction of ours. What it waits for ends on the server as well: a host that is gone in the middle must not keep the
 /// account's row from the others. A claim that was answered is on the server's disk whatever its default says.
@@ -80,6 +83,31 @@ const GIVE_BACK: &str = "
     WHERE a.name = r.account AND r.account = $1 AND r.token = $2 AND ($3::bigint IS NULL OR r.fence = $3)
         AND NOT r.settled AND r.lease_until > greatest(a.latest, clock_timestamp())";
 
+/// The last word of an account, how long ago it was said in milliseconds, and the attempt for which all wait.
+const HEAR: &str = "
+    WITH moment AS (
+        SELECT greatest(latest, clock_timestamp()) AS now FROM pillarbox.account WHERE name = $1
+    )
+    SELECT word_number, word, word_said_at, round(extract(epoch FROM now - word_at) * 1000)::bigint,
+           probe_token, probe_host, ceil(extract(epoch FROM probe_until - now) * 1000)::bigint
+    FROM pillarbox.account, moment WHERE name = $1";
+
+const TELL: &str = "
+    UPDATE pillarbox.account
+    SET word_number = word_number + 1, word = $2, word_said_at = $3,
+        word_at = greatest(latest, clock_timestamp()), latest = greatest(latest, clock_timestamp())
+    WHERE name = $1 RETURNING word_number";
+
+/// In the transaction that has just stamped the account's row.
+const PROBE: &str = "
+    UPDATE pillarbox.account
+    SET probe_token = $2, probe_host = $3, probe_until = latest + $4 * interval '1 millisecond'
+    WHERE name = $1";
+
+const END_PROBE: &str = "
+    UPDATE pillarbox.account SET probe_token = NULL, probe_host = NULL, probe_until = NULL
+    WHERE name = $1 AND probe_token = $2";
+
 /// An hour late, so that a clock that was wrong for a moment removes nothing.
 const SWEEP: &str = "
     DELETE FROM pillarbox.reservation WHERE counts_until < clock_timestamp() - interval '1 hour'";
@@ -115,24 +143,15 @@ impl Books for Postgres {
         .await
     }
 
-    async fn reserve(
-        &self,
-        account: &str,
-        host: &str,
-        ask: &Ask,
-    ) -> Result<Option<Granted>, Trouble> {
+    async fn reserve(&self, account: &str, host: &str, ask: &Ask) -> Result<Answer, Trouble> {
         Link::in_time(async {
             let held = self.begin(account).await?;
-            let (spent, _) = sum(held.client(), account, host).await?;
-            let recipients = granted(ask, spent);
-            if recipients == 0 {
-                end(held, "ROLLBACK").await?;
-                return Ok(None);
-            }
-            let row = (ask.token, recipients, false, ask.lease);
-            let fence = insert(held.client(), (account, host), row).await?;
-            end(held, "COMMIT").await?;
-            Ok(Some(Granted { fence, recipients }))
+            let (answer, how) = match reserve(held.client(), (account, host), ask).await? {
+                answer @ Answer::Granted(_) => (answer, "COMMIT"),
+                answer => (answer, "ROLLBACK"),
+            };
+            end(held, how).await?;
+            Ok(answer)
         })
         .await
     }
@@ -140,7 +159,7 @@ impl Books for Postgres {
     async fn settle(&self, account: &str, ticket: Ticket, spent: u32) -> Result<bool, Trouble> {
         Link::in_time(async {
             let held = self.link.hold().await?;
-            let (account, token, fence) = (
+            let (of_account, token, fence) = (
                 (&account as _, Type::TEXT),
                 (&ticket.token as _, Type::INT8),
                 (&ticket.fence as _, Type::INT8),
@@ -148,13 +167,17 @@ impl Books for Postgres {
             let (spent_of, window) = (integer(spent), millis(WINDOW));
             let client = held.client();
             let changed = if spent == 0 {
-                client.execute_typed(GIVE_BACK, &[account, token, fence]).await
+                client.execute_typed(GIVE_BACK, &[of_account, token, fence]).await
             } else {
                 let spent = (&spent_of as _, Type::INT4);
                 let window = (&window as _, Type::FLOAT8);
-                client.execute_typed(SETTLE, &[account, token, fence, spent, window]).await
+                client.execute_typed(SETTLE, &[of_account, token, fence, spent, window]).await
             };
             let changed = changed.map_err(said)?;
+            if ticket.probe {
+                let of = [(&account as _, Type::TEXT), (&ticket.token as _, Type::INT8)];
+                client.execute_typed(END_PROBE, &of).await.map_err(said)?;
+            }
             held.done();
             Ok(changed > 0)
         })
@@ -171,6 +194,43 @@ impl Books for Postgres {
                 insert(held.client(), (account, host), row).await?;
             }
             end(held, "COMMIT").await
+        })
+        .await
+    }
+
+    async fn hear(&self, account: &str) -> Result<Word, Trouble> {
+        Link::in_time(async {
+            let held = self.link.hold().await?;
+            let word = hear(held.client(), account).await?;
+            held.done();
+            Ok(word)
+        })
+        .await
+    }
+
+    async fn tell(
+        &self,
+        account: &str,
+        heard: i64,
+        (text, now): (&str, Timestamp),
+    ) -> Result<Told, Trouble> {
+        Link::in_time(async {
+            let held = self.begin(account).await?;
+            let last = hear(held.client(), account).await?;
+            if last.number != heard {
+                end(held, "ROLLBACK").await?;
+                return Ok(Told::Late(last));
+            }
+            let said_at = now.0;
+            let values = [
+                (&account as _, Type::TEXT),
+                (&text as _, Type::TEXT),
+                (&said_at as _, Type::INT8),
+            ];
+            let row = held.client().query_typed_one(TELL, &values).await.map_err(said)?;
+            let number = row.try_get(0).map_err(said)?;
+            end(held, "COMMIT").await?;
+            Ok(Told::Taken(number))
         })
         .await
     }
@@ -212,6 +272,58 @@ async fn end(held: Held<'_>, how: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Under the lock of the account's row.
+async fn reserve(
+    client: &Client,
+    (account, host): (&str, &str),
+    ask: &Ask,
+) -> Result<Answer, Trouble> {
+    let word = hear(client, account).await?;
+    if word.number != ask.heard {
+        return Ok(Answer::Unheard(word));
+    }
+    if let Some(probe) = word.probe.filter(|_| ask.probe) {
+        return Ok(Answer::ProbeIsOut(probe));
+    }
+    let (spent, _) = sum(client, account, host).await?;
+    let recipients = granted(ask, spent);
+    if recipients == 0 {
+        return Ok(Answer::Full);
+    }
+    let row = (ask.token, recipients, false, ask.lease);
+    let fence = insert(client, (account, host), row).await?;
+    if ask.probe {
+        let lease = millis(ask.lease);
+        let values = [
+            (&account as _, Type::TEXT),
+            (&ask.token as _, Type::INT8),
+            (&host as _, Type::TEXT),
+            (&lease as _, Type::FLOAT8),
+        ];
+        client.execute_typed(PROBE, &values).await.map_err(said)?;
+    }
+    Ok(Answer::Granted(Granted { fence, recipients }))
+}
+
+/// An account that nobody has introduced has no word.
+async fn hear(client: &Client, account: &str) -> Result<Word, Trouble> {
+    let name = [(&account as _, Type::TEXT)];
+    let Some(row) = client.query_typed_opt(HEAR, &name).await.map_err(said)? else {
+        return Ok(Word::default());
+    };
+    let token = row.try_get::<_, Option<i64>>(4).map_err(said)?;
+    let host = row.try_get::<_, Option<String>>(5).map_err(said)?.unwrap_or_default();
+    let left = row.try_get::<_, Option<i64>>(6).map_err(said)?.filter(|left| *left > 0);
+    let probe = token.and(left).map(|left| Probe { host, ends_in: length(left) });
+    Ok(Word {
+        number: row.try_get(0).map_err(said)?,
+        text: row.try_get(1).map_err(said)?,
+        said_at: Timestamp(row.try_get(2).map_err(said)?),
+        age: length(row.try_get(3).map_err(said)?),
+        probe,
+    })
+}
+
 async fn sum(client: &Client, account: &str, host: &str) -> Result<(u64, u64), Trouble> {
     let of = [(&account as _, Type::TEXT), (&host as _, Type::TEXT)];
     let row = client.query_typed_one(SPENT, &of).await.map_err(said)?;
@@ -224,7 +336,12 @@ async fn frees_in(client: &Client, account: &str, limit: u32) -> Result<Option<D
     let of = [(&account as _, Type::TEXT), (&limit as _, Type::INT8)];
     let row = client.query_typed_one(FREES_IN, &of).await.map_err(said)?;
     let wait = row.try_get::<_, Option<i64>>(0).map_err(said)?;
-    Ok(wait.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or(0))))
+    Ok(wait.map(length))
+}
+
+/// Of so many milliseconds.
+fn length(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 async fn insert(

@@ -68,6 +68,19 @@ const STEPS: &[Step] = &[Step { oldest: 1, statements: "
         'The hosts, by their own word. instance: the number of its start. drained: since when it takes no new mail. namesake: when another host of this name was met.';
     COMMENT ON COLUMN pillarbox.version.oldest IS
         'The oldest version whose programs may go on with these tables.';
+" }, Step { oldest: 3, statements: "
+    ALTER TABLE pillarbox.account
+        ADD COLUMN word_number bigint NOT NULL DEFAULT 0,
+        ADD COLUMN word text NOT NULL DEFAULT '',
+        ADD COLUMN word_said_at bigint NOT NULL DEFAULT 0,
+        ADD COLUMN word_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        ADD COLUMN probe_token bigint,
+        ADD COLUMN probe_host text,
+        ADD COLUMN probe_until timestamptz;
+    COMMENT ON COLUMN pillarbox.account.word IS
+        'How the account stands, as a host said last: times are milliseconds by its clock, which showed word_said_at at word_at.';
+    COMMENT ON COLUMN pillarbox.account.probe_token IS
+        'Of the attempt for which all hosts wait until it is settled, or until probe_until.';
 " }];
 
 /// The version that this program works with.

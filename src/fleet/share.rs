@@ -5,14 +5,18 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::{
-    books::{Ask, Books, Spent, Ticket, Trouble},
+    books::{Answer, Ask, Books, Probe, Spent, Ticket, Told, Trouble, Word},
     reach::{Away, Reach},
 };
 use crate::{
@@ -37,6 +41,42 @@ pub(crate) struct Share {
     host: String,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    /// Tells of a word of the account that was heard, and that a word of this host can be said now.
+    pub(crate) news: Notify,
+    /// Mail waits here, so that it matters how the account stands.
+    is_waiting: AtomicBool,
+    /// Tells that it does.
+    waits: Arc<Notify>,
+    /// This host has a word that could not be said.
+    owes_a_word: AtomicBool,
+}
+
+/// A claim on the day, as the queue and delivery know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    /// The number that the queue has given it.
+    pub(crate) number: u64,
+    pub(crate) recipients: u32,
+    pub(crate) limit: Limit,
+    /// How long it may take to hand it over.
+    pub(crate) transfer: Duration,
+    /// The number of the account's word by which it was let go.
+    pub(crate) heard: i64,
+    /// All hosts wait for it.
+    pub(crate) probe: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reserving {
+    /// So many recipients may be tried.
+    Granted(u32),
+    /// None: the day is full.
+    Full,
+    /// None: another host tries one message, or this one has it out.
+    ProbeIsOut(Probe),
+    /// None: the account stands otherwise than this host knew.
+    Unheard,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +87,12 @@ struct State {
     reserved: BTreeMap<u64, Reserved>,
     unsettled: VecDeque<(Ticket, u32)>,
     known: Elsewhere,
+    /// The account's last word that was heard, until somebody takes it.
+    word: Option<Word>,
+    /// Its number, taken or not.
+    number: i64,
+    /// The attempt of another host for which this one waits, and until when by the boot clock.
+    probe: Option<(String, u64)>,
     /// Of ordinary mail, when it was asked for last.
     limit: Limit,
 }
@@ -75,21 +121,126 @@ pub(crate) struct Status {
     pub(crate) away: Option<Away>,
     /// What was last heard of the others.
     pub(crate) elsewhere: Elsewhere,
+    /// The other host that tries one message for all, as far as is known.
+    pub(crate) probing: Option<String>,
+    /// Whether the others hear of the account's trouble from another host.
+    pub(crate) told_elsewhere: bool,
 }
 
 impl Share {
     pub(super) fn new(
-        (books, reach): (Arc<dyn Books>, Arc<Reach>),
+        (books, reach, waits): (Arc<dyn Books>, Arc<Reach>, Arc<Notify>),
         (account, host): (String, String),
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { books, reach, account, host, clock, state: Mutex::default() }
+        Self {
+            books,
+            reach,
+            account,
+            host,
+            clock,
+            state: Mutex::default(),
+            news: Notify::new(),
+            is_waiting: AtomicBool::new(false),
+            waits,
+            owes_a_word: AtomicBool::new(false),
+        }
     }
 
-    /// For whoever tells of it.
+    /// What the others know this host by.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// For whoever tells of it; who tells of the account's trouble, the account knows.
     pub(crate) fn status(&self) -> Status {
-        let elsewhere = lock(&self.state).known;
-        Status { away: self.reach.away(), elsewhere }
+        let now_ms = self.clock.now().since_boot_ms;
+        let state = lock(&self.state);
+        let probe = state.probe.as_ref().filter(|(_, until_ms)| *until_ms > now_ms);
+        Status {
+            away: self.reach.away(),
+            elsewhere: state.known,
+            probing: probe.map(|(host, _)| host.clone()),
+            told_elsewhere: false,
+        }
+    }
+
+    /// Whether mail waits here: then it is heard soon when the account stands otherwise.
+    pub(crate) fn mail_waits(&self, is_waiting: bool) {
+        if is_waiting && !self.is_waiting.swap(is_waiting, Ordering::Relaxed) {
+            self.waits.notify_one();
+        }
+        self.is_waiting.store(is_waiting, Ordering::Relaxed);
+    }
+
+    /// Whether the account is asked after often.
+    pub(super) fn is_attentive(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed) && self.reach.away().is_none()
+    }
+
+    /// Whether a word of this host waits to be said. Until then the end of its probe is not told either.
+    pub(crate) fn owes_a_word(&self, owes: bool) {
+        self.owes_a_word.store(owes, Ordering::Relaxed);
+    }
+
+    /// Hears how the account stands.
+    ///
+    /// # Errors
+    /// The books cannot be asked.
+    pub(crate) async fn hear(&self) -> Result<Word, Trouble> {
+        let word = self.heard(self.books.hear(&self.account).await)?;
+        self.keep_word(word.clone());
+        Ok(word)
+    }
+
+    /// Whether there is a word that nobody has taken yet, or one of this host to be said.
+    pub(crate) fn has_news(&self) -> bool {
+        lock(&self.state).word.is_some() || self.owes_a_word.load(Ordering::Relaxed)
+    }
+
+    /// The account's word that was heard since this was asked last.
+    pub(crate) fn take_word(&self) -> Option<Word> {
+        lock(&self.state).word.take()
+    }
+
+    /// Says how the account stands, for a host that has heard the word of this number.
+    ///
+    /// # Errors
+    /// The books cannot be asked; it may have been said all the same.
+    pub(crate) async fn tell(
+        &self,
+        heard: i64,
+        (text, now): (&str, Timestamp),
+    ) -> Result<Told, Trouble> {
+        let told = self.heard(self.books.tell(&self.account, heard, (text, now)).await)?;
+        if let Told::Taken(number) = &told {
+            let mut state = lock(&self.state);
+            state.number = state.number.max(*number);
+        }
+        Ok(told)
+    }
+
+    /// What was heard is in no form that this program knows.
+    pub(crate) fn misunderstood(&self, why: &str) -> Trouble {
+        let words = format!("what another host says of the account cannot be read: {why}");
+        let answer: Result<(), Trouble> = Err(Trouble(words.clone()));
+        drop(self.heard(answer));
+        Trouble(words)
+    }
+
+    fn keep_word(&self, word: Word) {
+        let now_ms = self.clock.now().since_boot_ms;
+        let mut state = lock(&self.state);
+        let until_ms = |probe: &Probe| {
+            now_ms.saturating_add(u64::try_from(probe.ends_in.as_millis()).unwrap_or(u64::MAX))
+        };
+        let others = word.probe.as_ref().filter(|probe| probe.host != self.host);
+        state.probe = others.map(|probe| (probe.host.clone(), until_ms(probe)));
+        if word.number > state.number {
+            state.number = word.number;
+            state.word = Some(word);
+            self.news.notify_one();
+        }
     }
 
     /// What the others have spent beside the `own` recipients that this host's ledger has; `limit` is that of ordinary mail.
@@ -119,33 +270,36 @@ impl Share {
         Elsewhere { spent, frees_at }
     }
 
-    /// Reserves recipients for the claim that the queue knows by this number, whose transfer takes `transfer` at most.
-    /// Returns how many there is room for.
+    /// Reserves recipients for a claim.
     ///
     /// # Errors
     /// The books cannot be asked, or have not answered in time: nothing may be sent.
-    pub(crate) async fn reserve(
-        &self,
-        claim: u64,
-        recipients: u32,
-        limit: Limit,
-        transfer: Duration,
-    ) -> Result<u32, Trouble> {
+    pub(crate) async fn reserve(&self, claim: Claim) -> Result<Reserving, Trouble> {
+        let Claim { number, recipients, limit, transfer, heard, probe } = claim;
         let asked_ms = self.clock.now().since_boot_ms;
         let token = fastrand::i64(1..);
-        let ask = Ask { token, recipients, limit, lease: transfer + LEASE_AFTER_DOT };
+        let lease = transfer + LEASE_AFTER_DOT;
+        let ask = Ask { token, recipients, limit, lease, heard, probe };
         let answer = self.books.reserve(&self.account, &self.host, &ask).await;
         if answer.is_err() {
             // It may have been made all the same.
-            self.keep(Ticket { token, fence: None }, 0);
+            self.keep(Ticket { token, fence: None, probe }, 0);
         }
-        let Some(granted) = self.heard(answer)? else { return Ok(0) };
-        let ticket = Ticket { token, fence: Some(granted.fence) };
+        let granted = match self.heard(answer)? {
+            Answer::Granted(granted) => granted,
+            Answer::Full => return Ok(Reserving::Full),
+            Answer::ProbeIsOut(probe) => return Ok(Reserving::ProbeIsOut(probe)),
+            Answer::Unheard(word) => {
+                self.keep_word(word);
+                return Ok(Reserving::Unheard);
+            }
+        };
+        let ticket = Ticket { token, fence: Some(granted.fence), probe };
         let transfer_ms = u64::try_from(transfer.as_millis()).unwrap_or(u64::MAX);
         let dot_until_ms = asked_ms.saturating_add(transfer_ms);
         let reserved = Reserved { ticket, recipients: granted.recipients, dot_until_ms };
-        lock(&self.state).reserved.insert(claim, reserved);
-        Ok(granted.recipients)
+        lock(&self.state).reserved.insert(number, reserved);
+        Ok(Reserving::Granted(granted.recipients))
     }
 
     /// Whether the final dot of a claim may still be sent.
@@ -160,6 +314,11 @@ impl Share {
     pub(crate) async fn settle(&self, claim: u64, spent: u32) {
         let Some(reserved) = lock(&self.state).reserved.remove(&claim) else { return };
         let spent = spent.min(reserved.recipients);
+        if reserved.ticket.probe && self.owes_a_word.load(Ordering::Relaxed) {
+            // Who waits for it has to hear what it has found before it is over.
+            self.keep(reserved.ticket, spent);
+            return;
+        }
         let answer = self.books.settle(&self.account, reserved.ticket, spent).await;
         if answer.is_err() {
             self.keep(reserved.ticket, spent);
@@ -172,8 +331,16 @@ impl Share {
         }
     }
 
+    /// Hears how the account stands; one who has a word to say learns that it can be said.
+    pub(super) async fn listen(&self) {
+        if self.hear().await.is_ok() && self.owes_a_word.load(Ordering::Relaxed) {
+            self.news.notify_one();
+        }
+    }
+
     /// Brings what could not be settled before, and looks what the others have done, and whether the books can be asked.
     pub(super) async fn look_after(&self) {
+        self.listen().await;
         let limit = lock(&self.state).limit;
         // Whoever sends compares with his own ledger; for a look the books know enough.
         if self.bring().await.is_ok()
@@ -186,7 +353,8 @@ impl Share {
 
     /// Brings what could not be settled before.
     async fn bring(&self) -> Result<(), Trouble> {
-        loop {
+        // What a probe has found is said before it is over.
+        while !self.owes_a_word.load(Ordering::Relaxed) {
             let Some((ticket, spent)) = lock(&self.state).unsettled.pop_front() else {
                 return Ok(());
             };
@@ -198,6 +366,7 @@ impl Share {
             // It may have been settled by the attempt whose answer was lost.
             debug!(was_there, "a settlement was brought to the fleet's books");
         }
+        Ok(())
     }
 
     fn keep(&self, ticket: Ticket, spent: u32) {

@@ -13,3 +13,4 @@ mod share;
 mod store;
 #[cfg(feature = "fleet")]
 mod way;
+mod words;

@@ -12,10 +12,12 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::books::{Ask, Books, Granted, Spent, Ticket, Trouble, granted};
+use super::books::{
+    Answer, Ask, Books, Granted, Probe, Spent, Ticket, Told, Trouble, Word, granted,
+};
 use crate::{
     budget::{Limit, WINDOW},
-    clock::{Clock, ManualClock},
+    clock::{Clock, ManualClock, Timestamp},
     sync::lock,
 };
 
@@ -26,6 +28,12 @@ pub(super) enum Flaw {
     ForgetsTheUncertain,
     /// A window begins with the claim, and not when the upstream may have taken the last of it.
     CountsFromTheClaim,
+    /// Whoever asks gets a reservation, whatever he has heard of the account.
+    GrantsToTheDeaf,
+    /// A word is taken from a host that has not heard the last one.
+    TakesLateWords,
+    /// A probe is given while another one is out.
+    GivesProbesAway,
 }
 
 /// A reservation as the table has it.
@@ -47,6 +55,12 @@ pub(super) struct Book {
     fence: i64,
     latest: Duration,
     rows: Vec<Row>,
+    number: i64,
+    text: String,
+    said_at: i64,
+    at: Duration,
+    /// Its token, its host, and until when it is waited for.
+    probe: Option<(i64, String, Duration)>,
 }
 
 impl Book {
@@ -81,14 +95,48 @@ impl Book {
         Spent { recipients, by_host, frees_in }
     }
 
-    pub(super) fn reserve(&mut self, clock: Duration, host: &str, ask: &Ask) -> Option<Granted> {
+    pub(super) fn reserve(&mut self, clock: Duration, host: &str, ask: &Ask) -> Answer {
+        let word = self.word(clock);
+        if word.number != ask.heard && self.flaw != Some(Flaw::GrantsToTheDeaf) {
+            return Answer::Unheard(word);
+        }
+        let is_kept = ask.probe && self.flaw != Some(Flaw::GivesProbesAway);
+        if let Some(probe) = word.probe.filter(|_| is_kept) {
+            return Answer::ProbeIsOut(probe);
+        }
         let spent = self.spent(clock, host, Limit::NONE).recipients;
         let recipients = granted(ask, spent);
         if recipients == 0 {
-            return None;
+            return Answer::Full;
         }
         let fence = self.insert(clock, (host, ask.token), recipients, false, ask.lease);
-        Some(Granted { fence, recipients })
+        if ask.probe {
+            self.probe = Some((ask.token, host.to_owned(), self.latest + ask.lease));
+        }
+        Answer::Granted(Granted { fence, recipients })
+    }
+
+    pub(super) fn word(&self, clock: Duration) -> Word {
+        let now = self.time(clock);
+        let probe = self.probe.as_ref().filter(|(_, _, until)| *until > now);
+        Word {
+            number: self.number,
+            text: self.text.clone(),
+            said_at: Timestamp(self.said_at),
+            age: now.saturating_sub(self.at),
+            probe: probe
+                .map(|(_, host, until)| Probe { host: host.clone(), ends_in: *until - now }),
+        }
+    }
+
+    pub(super) fn tell(&mut self, clock: Duration, heard: i64, said: (&str, Timestamp)) -> Told {
+        if heard != self.number && self.flaw != Some(Flaw::TakesLateWords) {
+            return Told::Late(self.word(clock));
+        }
+        self.latest = self.time(clock);
+        self.number += 1;
+        (self.text, self.said_at, self.at) = (said.0.to_owned(), said.1.0, self.latest);
+        Told::Taken(self.number)
     }
 
     fn insert(
@@ -117,6 +165,9 @@ impl Book {
 
     pub(super) fn settle(&mut self, clock: Duration, ticket: Ticket, spent: u32) -> bool {
         let now = self.time(clock);
+        if ticket.probe {
+            self.probe.take_if(|(token, ..)| *token == ticket.token);
+        }
         let is_meant = |row: &Row| {
             row.token == ticket.token
                 && ticket.fence.is_none_or(|fence| fence == row.fence)
@@ -178,7 +229,7 @@ impl Books for Twin {
         Ok(lock(&self.book).spent(self.clock()?, host, limit))
     }
 
-    async fn reserve(&self, _: &str, host: &str, ask: &Ask) -> Result<Option<Granted>, Trouble> {
+    async fn reserve(&self, _: &str, host: &str, ask: &Ask) -> Result<Answer, Trouble> {
         let answer = lock(&self.book).reserve(self.clock()?, host, ask);
         if self.loses_an_answer.swap(false, Ordering::Relaxed) {
             return Err(Trouble("the answer was lost".into()));
@@ -193,6 +244,14 @@ impl Books for Twin {
     async fn bring_in(&self, _: &str, host: &str, spent: u32) -> Result<(), Trouble> {
         lock(&self.book).bring_in(self.clock()?, host, spent);
         Ok(())
+    }
+
+    async fn hear(&self, _: &str) -> Result<Word, Trouble> {
+        Ok(lock(&self.book).word(self.clock()?))
+    }
+
+    async fn tell(&self, _: &str, heard: i64, said: (&str, Timestamp)) -> Result<Told, Trouble> {
+        Ok(lock(&self.book).tell(self.clock()?, heard, said))
     }
 
     async fn sweep(&self) -> Result<(), Trouble> {

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, fs, sync::Arc};
 
-use pillarbox::sandbox::{Accepted, Failure, Options, Sandbox, Stage};
+use pillarbox::sandbox::{Accepted, Counters, Failure, Options, Sandbox, Stage};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -84,9 +84,24 @@ impl Gmail {
         self.sandbox().relent(whom);
     }
 
+    /// What always happens at this stage.
+    pub(crate) fn fail_always(&self, stage: Stage, failure: Failure) {
+        self.sandbox().fail_always(stage, failure);
+    }
+
+    /// Nothing fails any more.
+    pub(crate) fn forget_failures(&self) {
+        self.sandbox().forget_failures();
+    }
+
     /// Ends every connection.
     pub(crate) fn disconnect_all(&self) {
         self.sandbox().disconnect_all();
+    }
+
+    /// How often what happened there.
+    pub(crate) fn counters(&self) -> Counters {
+        self.sandbox().mailbox().counters()
     }
 
     /// Every message it took, in the order of their final dots.

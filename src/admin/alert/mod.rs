@@ -129,7 +129,10 @@ async fn facts(sources: &Sources, refusing: Option<Refusing>) -> Facts {
     let (mut accounts, mut unknown_replies, mut last_unknown_reply) = (Vec::new(), 0, None);
     for (account, upstream) in sources.upstreams.all() {
         let status: PoolStatus = upstream.status();
-        accounts.extend(trouble(known.name(account), status.account));
+        // Of several hosts that share an account, the one that has found its trouble tells of it.
+        if !status.fleet.as_ref().is_some_and(|fleet| fleet.told_elsewhere) {
+            accounts.extend(trouble(known.name(account), status.account));
+        }
         unknown_replies += status.counters.unknown_replies;
         last_unknown_reply = status.last_unknown_reply.or(last_unknown_reply);
     }

@@ -1,5 +1,7 @@
 //! The account: what pauses it and for how long, its probes, and what its day turns out to allow.
 
+mod of_all;
+
 use AccountCondition::{
     BackingOff, PausedConfiguration, PausedCredentials, PausedLogin, PausedQuota,
 };

@@ -4,7 +4,7 @@ use std::{env, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{ACCOUNT, Scene, Server, ask, ticket};
+use super::scene::{ACCOUNT, Scene, Server, ask, granted, ticket};
 use crate::{
     budget::Limit,
     clock::Stopwatch,
@@ -26,7 +26,7 @@ fn of_environment(name: &str, otherwise: u32) -> u32 {
 /// A message of a host: reserved, sent by nobody, and settled.
 async fn one_message(books: &Postgres, host: &str, spent: u32) {
     let asked = ask(1, LIMIT);
-    let granted = books.reserve(ACCOUNT, host, &asked).await.unwrap().expect("there is room");
+    let granted = granted(books.reserve(ACCOUNT, host, &asked).await).expect("there is room");
     assert!(books.settle(ACCOUNT, ticket(&asked, granted), spent).await.unwrap());
 }
 

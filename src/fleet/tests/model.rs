@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use crate::{
     budget::{Limit, WINDOW},
     fleet::{
-        books::{Ask, Ticket, granted},
+        books::{Answer, Ask, Ticket, granted},
         twin::{Book, Flaw},
     },
 };
@@ -133,7 +133,8 @@ impl World {
         }
         let token = self.claims + 1;
         let lease = STEP * LEASE_STEPS;
-        let mut ask = Ask { token, recipients: WANTED, limit: Limit::of(LIMIT), lease };
+        let (limit, heard, probe) = (Limit::of(LIMIT), 0, false);
+        let mut ask = Ask { token, recipients: WANTED, limit, lease, heard, probe };
         if let Phase::Counted { recipients } = self.hosts[host] {
             (ask.recipients, ask.limit) = (recipients, Limit::NONE);
         } else if self.mistake == Some(Mistake::CountsWithoutALock) {
@@ -145,7 +146,7 @@ impl World {
         }
         let mut asked = self.clone();
         asked.claims = token;
-        let Some(reserved) = asked.book.reserve(self.clock(), "a host", &ask) else {
+        let Answer::Granted(reserved) = asked.book.reserve(self.clock(), "a host", &ask) else {
             return vec![asked];
         };
         let (fence, recipients) = (reserved.fence, reserved.recipients);
@@ -173,7 +174,7 @@ impl World {
         };
         let dead = self.with(host, Phase::Idle);
         let mut settled = dead.clone();
-        let ticket = Ticket { token, fence };
+        let ticket = Ticket { token, fence, probe: false };
         settled.book.settle(self.clock(), ticket, if spent { recipients } else { 0 });
         vec![dead, settled]
     }

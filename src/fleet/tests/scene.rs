@@ -17,7 +17,7 @@ pub(super) use self::postgres::{PASSWORD, Postgres as Server};
 use crate::{
     budget::Limit,
     fleet::{
-        books::{Ask, Books, Granted, Ticket},
+        books::{Answer, Ask, Books, Granted, Ticket, Trouble},
         hosts::{Beat, Load},
         options::{Database, Password, Place},
         postgres::Postgres,
@@ -75,6 +75,8 @@ impl Scene {
         let seconds = time.as_secs();
         self.sql(&format!(
             "UPDATE pillarbox.account SET latest = latest - interval '{seconds} s';
+             UPDATE pillarbox.account SET word_at = word_at - interval '{seconds} s',
+                 probe_until = probe_until - interval '{seconds} s';
              UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{seconds} s',
                  counts_until = counts_until - interval '{seconds} s'"
         ));
@@ -84,11 +86,20 @@ impl Scene {
 pub(super) fn ask(recipients: u32, limit: u32) -> Ask {
     static TOKENS: AtomicI64 = AtomicI64::new(1);
     let token = TOKENS.fetch_add(1, Ordering::Relaxed);
-    Ask { token, recipients, limit: Limit::of(limit), lease: LEASE }
+    Ask { token, recipients, limit: Limit::of(limit), lease: LEASE, heard: 0, probe: false }
+}
+
+/// What was granted; nothing where the day is full.
+pub(super) fn granted(answer: Result<Answer, Trouble>) -> Option<Granted> {
+    match answer.unwrap() {
+        Answer::Granted(granted) => Some(granted),
+        Answer::Full => None,
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(super) fn ticket(ask: &Ask, granted: Granted) -> Ticket {
-    Ticket { token: ask.token, fence: Some(granted.fence) }
+    Ticket { token: ask.token, fence: Some(granted.fence), probe: ask.probe }
 }
 
 pub(super) async fn spent(books: &dyn Books) -> u64 {

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{ACCOUNT, Known, LEASE, Scene, Server, ask, beat, spent, ticket};
+use super::scene::{ACCOUNT, Known, LEASE, Scene, Server, ask, beat, granted, spent, ticket};
 use crate::{
     budget::{Limit, WINDOW},
     clock::{ManualClock, Timestamp},
     fleet::{
-        books::{Books as _, Spent, Ticket},
+        books::{Answer, Ask, Books as _, Probe, Spent, Ticket, Told},
         hosts::Register as _,
         options::{Database, Password},
         postgres::Postgres,
@@ -28,7 +28,7 @@ async fn many_hosts_at_once_never_reserve_more_than_the_limit_and_all_of_it() {
             let mut reserved = 0;
             let mut fences = Vec::new();
             while let Some(granted) =
-                books.reserve(ACCOUNT, &format!("host {host}"), &ask(7, 250)).await.unwrap()
+                granted(books.reserve(ACCOUNT, &format!("host {host}"), &ask(7, 250)).await)
             {
                 reserved += granted.recipients;
                 fences.push(granted.fence);
@@ -49,11 +49,20 @@ async fn the_reserve_of_a_lane_is_kept_and_what_is_spent_frees_after_a_window() 
     let scene = Scene::new();
     let books = scene.books();
     let first = ask(5, 10);
-    let granted = books.reserve(ACCOUNT, "a", &first).await.unwrap().unwrap();
+    let granted = granted(books.reserve(ACCOUNT, "a", &first).await).unwrap();
     assert_eq!(granted.recipients, 5);
-    assert_eq!(books.reserve(ACCOUNT, "b", &ask(2, 5)).await.unwrap(), None, "ordinary mail");
-    assert!(books.reserve(ACCOUNT, "b", &ask(2, 10)).await.unwrap().is_some(), "urgent mail");
-    assert_eq!(books.reserve("another", "b", &ask(9, 10)).await.unwrap().unwrap().recipients, 9);
+    assert_eq!(
+        books.reserve(ACCOUNT, "b", &ask(2, 5)).await.unwrap(),
+        Answer::Full,
+        "ordinary mail"
+    );
+    assert_ne!(
+        books.reserve(ACCOUNT, "b", &ask(2, 10)).await.unwrap(),
+        Answer::Full,
+        "urgent mail"
+    );
+    let another = books.reserve("another", "b", &ask(9, 10)).await.unwrap();
+    assert!(matches!(another, Answer::Granted(granted) if granted.recipients == 9));
     assert!(books.settle(ACCOUNT, ticket(&first, granted), 4).await.unwrap());
     scene.pass(Duration::from_secs(600));
     let spent = books.spent(ACCOUNT, "a", Limit::of(5)).await.unwrap();
@@ -71,7 +80,7 @@ async fn a_lease_that_ends_unsettled_stays_spent_and_whoever_comes_late_changes_
     let scene = Scene::new();
     let books = scene.books();
     let late = ask(5, 10);
-    let granted = books.reserve(ACCOUNT, "a", &late).await.unwrap().unwrap();
+    let granted = granted(books.reserve(ACCOUNT, "a", &late).await).unwrap();
     scene.pass(LEASE);
     for spent in [0, 3] {
         assert!(!books.settle(ACCOUNT, ticket(&late, granted), spent).await.unwrap());
@@ -93,11 +102,13 @@ async fn a_reservation_is_settled_by_its_own_fence_once_and_never_grows() {
     let scene = Scene::new();
     let books = scene.books();
     let own = ask(5, 10);
-    let granted = books.reserve(ACCOUNT, "a", &own).await.unwrap().unwrap();
+    let granted = granted(books.reserve(ACCOUNT, "a", &own).await).unwrap();
     let fence = Some(granted.fence + 1);
-    assert!(!books.settle(ACCOUNT, Ticket { token: own.token, fence }, 0).await.unwrap());
+    assert!(
+        !books.settle(ACCOUNT, Ticket { token: own.token, fence, probe: false }, 0).await.unwrap()
+    );
     let token = own.token + 1_000_000;
-    let another = Ticket { token, fence: Some(granted.fence) };
+    let another = Ticket { token, fence: Some(granted.fence), probe: false };
     assert!(!books.settle(ACCOUNT, another, 0).await.unwrap());
     assert!(!books.settle("another", ticket(&own, granted), 0).await.unwrap());
     assert!(books.settle(ACCOUNT, ticket(&own, granted), 9).await.unwrap());
@@ -105,7 +116,7 @@ async fn a_reservation_is_settled_by_its_own_fence_once_and_never_grows() {
     assert_eq!(spent(&books).await, 5);
     let lost = ask(3, 10);
     books.reserve(ACCOUNT, "a", &lost).await.unwrap();
-    let unanswered = Ticket { token: lost.token, fence: None };
+    let unanswered = Ticket { token: lost.token, fence: None, probe: false };
     assert!(books.settle(ACCOUNT, unanswered, 0).await.unwrap());
     assert_eq!(spent(&books).await, 5);
 }
@@ -146,7 +157,7 @@ async fn the_books_of_the_model_and_those_in_the_database_answer_alike() {
                     twin.reserve(ACCOUNT, host, &asked).await.unwrap(),
                 );
                 assert_eq!(both.0, both.1);
-                tickets.extend(both.0.map(|granted| ticket(&asked, granted)));
+                tickets.extend(granted(Ok(both.0)).map(|granted| ticket(&asked, granted)));
             }
             5..8 if !tickets.is_empty() => {
                 let ticket = tickets[random.usize(..tickets.len())];
@@ -173,6 +184,68 @@ async fn the_books_of_the_model_and_those_in_the_database_answer_alike() {
             of(twin.spent(ACCOUNT, host, Limit::of(30)).await.unwrap())
         );
     }
+}
+
+#[tokio::test]
+async fn a_word_is_written_upon_the_last_one_alone_and_whoever_has_not_heard_it_claims_nothing() {
+    let scene = Scene::new();
+    let (books, later) = (scene.books(), scene.books());
+    let now = Timestamp(1_800_000_000_000);
+    assert_eq!(books.hear(ACCOUNT).await.unwrap().number, 0);
+    assert_eq!(books.tell(ACCOUNT, 0, ("paused", now)).await.unwrap(), Told::Taken(1));
+    let Told::Late(word) = later.tell(ACCOUNT, 0, ("open", now)).await.unwrap() else {
+        panic!("the older word counts");
+    };
+    assert_eq!((word.number, word.text.as_str(), word.said_at), (1, "paused", now));
+    let deaf = later.reserve(ACCOUNT, "b", &ask(1, 10)).await.unwrap();
+    assert!(matches!(deaf, Answer::Unheard(heard) if heard.number == 1));
+    assert_eq!(spent(&books).await, 0);
+    scene.pass(Duration::from_secs(600));
+    let age = later.hear(ACCOUNT).await.unwrap().age.as_secs();
+    assert!((600..660).contains(&age), "{age}");
+    let heard = Ask { heard: 1, ..ask(1, 10) };
+    assert!(granted(later.reserve(ACCOUNT, "b", &heard).await).is_some());
+    assert_eq!(books.hear("another").await.unwrap().number, 0);
+}
+
+#[tokio::test]
+async fn one_of_many_hosts_gets_the_probe_and_the_next_one_when_it_is_settled_or_its_lease_is_over()
+{
+    let scene = Scene::new();
+    let mut hosts = JoinSet::new();
+    for host in 0..8 {
+        let books = scene.books();
+        hosts.spawn(async move {
+            let asked = Ask { probe: true, ..ask(1, 250) };
+            (asked.clone(), books.reserve(ACCOUNT, &format!("host {host}"), &asked).await.unwrap())
+        });
+    }
+    let (out, waiting): (Vec<_>, Vec<_>) = hosts
+        .join_all()
+        .await
+        .into_iter()
+        .partition(|(_, answer)| matches!(answer, Answer::Granted(_)));
+    assert_eq!((out.len(), waiting.len()), (1, 7));
+    let is_told = |answer: &Answer| {
+        matches!(answer, Answer::ProbeIsOut(Probe { host, ends_in })
+            if host.starts_with("host ") && *ends_in <= LEASE)
+    };
+    assert!(waiting.iter().all(|(_, answer)| is_told(answer)));
+    let books = scene.books();
+    assert!(granted(books.reserve(ACCOUNT, "a", &ask(1, 250)).await).is_some(), "it is no probe");
+    let next = |token| Ask { token, probe: true, ..ask(1, 250) };
+    let (asked, Answer::Granted(first)) = &out[0] else { panic!("one of them") };
+    assert!(books.settle(ACCOUNT, ticket(asked, *first), 0).await.unwrap());
+    assert_eq!(books.hear(ACCOUNT).await.unwrap().probe, None);
+    assert!(granted(books.reserve(ACCOUNT, "a", &next(-1)).await).is_some());
+    assert!(matches!(books.reserve(ACCOUNT, "b", &next(-2)).await, Ok(Answer::ProbeIsOut(_))));
+    scene.pass(LEASE);
+    assert!(granted(books.reserve(ACCOUNT, "b", &next(-3)).await).is_some());
+    // The one that comes back ends nobody else's.
+    assert!(
+        !books.settle(ACCOUNT, Ticket { token: -1, fence: None, probe: true }, 0).await.unwrap()
+    );
+    assert!(books.hear(ACCOUNT).await.unwrap().probe.is_some());
 }
 
 #[tokio::test]
@@ -204,7 +277,7 @@ async fn while_hosts_are_upgraded_one_after_another_the_older_program_goes_on_wh
     assert_eq!(spent(&open).await, 0);
     scene.sql(&format!("UPDATE pillarbox.version SET number = {}, oldest = {number}", number + 1));
     for books in [open, scene.books()] {
-        assert!(books.reserve(ACCOUNT, "a", &ask(1, 10)).await.unwrap().is_some());
+        assert!(granted(books.reserve(ACCOUNT, "a", &ask(1, 10)).await).is_some());
     }
     // Nothing is taken back.
     assert_eq!(scene.sql("SELECT number FROM pillarbox.version"), (number + 1).to_string());
@@ -215,10 +288,12 @@ async fn while_hosts_are_upgraded_one_after_another_the_older_program_goes_on_wh
 async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
     let scene = Scene::new();
     let books = scene.books();
-    assert!(books.reserve(ACCOUNT, "a", &ask(3, 10)).await.unwrap().is_some());
+    assert!(granted(books.reserve(ACCOUNT, "a", &ask(3, 10)).await).is_some());
     scene.sql(
         "DROP TABLE pillarbox.host;
          ALTER TABLE pillarbox.version DROP COLUMN oldest;
+         ALTER TABLE pillarbox.account DROP COLUMN word_number, DROP COLUMN word, DROP COLUMN word_said_at,
+             DROP COLUMN word_at, DROP COLUMN probe_token, DROP COLUMN probe_host, DROP COLUMN probe_until;
          UPDATE pillarbox.version SET number = 1",
     );
     assert_eq!(spent(&scene.books()).await, 3);
@@ -254,7 +329,7 @@ async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_
     let books = Postgres::new(options.clone());
     let own = ask(5, 10);
     books.bring_in(ACCOUNT, "a", 2).await.unwrap();
-    let granted = books.reserve(ACCOUNT, "a", &own).await.unwrap().unwrap();
+    let granted = granted(books.reserve(ACCOUNT, "a", &own).await).unwrap();
     assert!(books.settle(ACCOUNT, ticket(&own, granted), 0).await.unwrap());
     books.sweep().await.unwrap();
     assert_eq!(spent(&books).await, 2);
@@ -276,7 +351,7 @@ async fn nothing_of_a_session_is_used_that_a_pooler_of_transactions_would_not_ke
     let books = scene.books();
     let own = ask(5, 10);
     books.bring_in(ACCOUNT, "a", 2).await.unwrap();
-    let granted = books.reserve(ACCOUNT, "a", &own).await.unwrap().unwrap();
+    let granted = granted(books.reserve(ACCOUNT, "a", &own).await).unwrap();
     books.settle(ACCOUNT, ticket(&own, granted), 1).await.unwrap();
     books.sweep().await.unwrap();
     assert_eq!(spent(&books).await, 3);
