@@ -5,6 +5,9 @@
 //! (`login.rs`), by token (`oauth/`) and by scenario (`scenario.rs`). It keeps what it takes; nothing leaves the machine. Must not know queue, delivery or
 //! listener: it is Gmail's side of the conversation.
 
+// Others build on this package without reading it.
+#![warn(missing_docs, clippy::missing_errors_doc, clippy::missing_panics_doc)]
+
 mod accepted;
 mod account;
 mod api;
@@ -77,6 +80,9 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Listens on its three ports, for HTTP and for the API; returns when all of them accept connections.
+    ///
+    /// # Errors
+    /// A port is taken, the mailbox's directory cannot be made or read, or the certificates cannot be made.
     pub async fn start(options: Options) -> Result<Self, SandboxError> {
         let certificates = Certificates::make(options.require_sni, options.certificate)?;
         if let Some(path) = &options.mailbox {

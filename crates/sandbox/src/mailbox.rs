@@ -145,6 +145,9 @@ impl Mailbox {
     }
 
     /// Waits in real time until `wanted` messages have been stored since the start; returns all.
+    ///
+    /// # Errors
+    /// Fewer had come when `patience` was over; how many.
     pub async fn wait_for(
         &self,
         wanted: usize,

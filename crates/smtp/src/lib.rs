@@ -3,6 +3,9 @@
 //! Rule: nothing in this package does I/O, asks the time or imports a runtime (RFC 5321 is about text). Start at
 //! [`server::Session`] for the server's side, at [`client`] for the other.
 
+// Others build on this package without reading it.
+#![warn(missing_docs, clippy::missing_errors_doc, clippy::missing_panics_doc)]
+
 pub mod address;
 pub mod client;
 pub mod dsn;

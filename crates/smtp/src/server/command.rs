@@ -93,6 +93,10 @@ const MAIL_USAGE: CommandError = CommandError::Usage("MAIL FROM:<address>");
 
 impl Command {
     /// Reads a line without its line end. What was unusual about it goes into `quirks`.
+    ///
+    /// # Errors
+    /// What is wrong with the line, as the reply has to say it: an unknown command, wrong arguments, an octet that no
+    /// command may have (RFC 5321 section 4.1.1).
     pub fn parse(line: &[u8], quirks: &mut Quirks) -> Result<Self, CommandError> {
         // TAB is the one control character that some clients use as a blank.
         if line.iter().any(|octet| octet.is_ascii_control() && *octet != b'\t') {

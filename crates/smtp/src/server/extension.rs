@@ -134,6 +134,10 @@ impl Priority {
 
 impl Parameters {
     /// Reads what follows the path of MAIL.
+    ///
+    /// # Errors
+    /// A known parameter with a wrong value, or text that is no parameter (RFC 5321 section 4.1.2). One that is merely
+    /// unknown is no error; it is noted.
     pub fn of_mail(text: &str) -> Result<Self, CommandError> {
         let mut read = Self::default();
         for parameter in text.split_ascii_whitespace() {
@@ -176,6 +180,9 @@ impl Parameters {
     }
 
     /// Reads what follows the path of RCPT.
+    ///
+    /// # Errors
+    /// The same; of NOTIFY and ORCPT what RFC 3461 section 4 does not allow, such as one of them twice.
     pub fn of_recipient(text: &str) -> Result<Self, CommandError> {
         let mut read = Self::default();
         for parameter in text.split_ascii_whitespace() {
