@@ -40,6 +40,7 @@ pub(crate) struct CallCounts {
 }
 
 /// A call that is under way. Dropped without an answer it has failed.
+#[cfg(any(feature = "fleet", test))]
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     calls: &'a Calls,
@@ -69,6 +70,7 @@ impl Calls {
         }
     }
 
+    #[cfg(any(feature = "fleet", test))]
     fn ended(&self, took: Duration, is_answered: bool) {
         let add = |counter: &AtomicU64, number| counter.fetch_add(number, Ordering::Relaxed);
         if !is_answered {
@@ -84,14 +86,15 @@ impl Calls {
     }
 }
 
+#[cfg(any(feature = "fleet", test))]
 impl Call<'_> {
     /// All that was asked is answered.
-    #[cfg(any(feature = "fleet", test))]
     pub(super) fn answered(mut self) {
         self.is_answered = true;
     }
 }
 
+#[cfg(any(feature = "fleet", test))]
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.calls.ended(self.watch.elapsed(), self.is_answered);

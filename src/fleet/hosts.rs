@@ -27,8 +27,11 @@ const BEAT_JITTER_MS: u64 = 3_000;
 pub(crate) const GONE_AFTER: Duration = Duration::from_secs(50);
 /// What is known of a host that is gone for so long is removed.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 86_400);
-/// Hosts that are told of, and what they have spent of accounts: more than anybody has.
+/// Hosts that are told of: more than anybody has.
+#[cfg(any(feature = "fleet", test))]
 pub(super) const HOSTS_MAX: usize = 200;
+/// The same of what hosts have spent of accounts.
+#[cfg(any(feature = "fleet", test))]
 pub(super) const SPENT_MAX: usize = 1_000;
 
 /// What lies in the queue of a host.
@@ -227,6 +230,7 @@ struct State {
 }
 
 impl Hosts {
+    #[cfg(any(feature = "fleet", test))]
     pub(super) fn new(
         register: Arc<dyn Register>,
         own: String,
