@@ -103,6 +103,7 @@ floods: compiler ## honest mail under floods, in full: 2,000 connections, 100,00
 check: compiler ## formatting, lints, documentation, dependencies: as strict as CI
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --lib --bins -- -D warnings
 	cd tests/browser && $(CARGO) fmt --check && $(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
