@@ -18,6 +18,12 @@ mod reach;
 #[cfg(feature = "fleet")]
 mod register;
 #[cfg(feature = "fleet")]
+mod row_schema;
+#[cfg(feature = "fleet")]
+mod row_statements;
+#[cfg(feature = "fleet")]
+mod rows;
+#[cfg(feature = "fleet")]
 mod schema;
 mod share;
 #[cfg(feature = "fleet")]
@@ -43,6 +49,11 @@ pub(crate) use self::{
     options::{Database, Options, Password, Place, TlsFiles},
     reach::{Away, REMEDY},
     share::{Claim, Elsewhere, Reserving, Share, Status},
+};
+#[cfg(feature = "fleet")]
+pub(crate) use self::{
+    row_statements::{Id, Row, Write, Written},
+    rows::{Refusal, Rows},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -193,4 +204,4 @@ impl Fleet {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

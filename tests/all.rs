@@ -20,6 +20,7 @@ mod dead;
 mod delivery;
 mod deploy;
 mod dialogues;
+mod diskless;
 mod doctor;
 mod documents;
 mod door;

@@ -337,7 +337,7 @@ contract! {
         let id = queue.accept(&["a@x.org"]).await;
         for (spent, resend) in [(1, true), (2, false)] {
             let claimed = queue.claim().await;
-            queue.store().final_dot(claimed.id).unwrap();
+            queue.store().final_dot(claimed.id).await.unwrap();
             queue.crash().await;
             assert_eq!(queue.spent().await, spent, "a unit that may have been used stays spent");
             assert_eq!(queue.show(id).await.recipients()[0].state.name(), if resend { "uncertain" } else { "held" });
@@ -352,7 +352,7 @@ contract! {
         let claimed = queue.claim().await;
         let dead = Outcome::Dead { reply: "550 5.1.1 no such user".into() };
         let settlement = Settlement { reservation: claimed.reservation, at: queue.clock.wall(), outcomes: vec![(0, relayed()), (1, dead)] };
-        queue.store().final_dot(claimed.id).unwrap();
+        queue.store().final_dot(claimed.id).await.unwrap();
         queue.store().answered(claimed.id, &settlement).unwrap();
         queue.crash().await;
         assert_eq!(queue.spent().await, 1, "the refused recipient's unit comes back");

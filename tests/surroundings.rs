@@ -39,7 +39,8 @@ fn warnings(case: &Path) -> String {
     let listener = &settings.listener;
     let addresses: Vec<SocketAddr> =
         listener.addresses.iter().map(|endpoint| endpoint.address).collect();
-    let warnings = host::warnings(listener, &addresses, &settings.queue.directory, &machine(case));
+    let warnings =
+        host::warnings(listener, &addresses, Some(&settings.queue.directory), &machine(case));
     warnings.iter().map(|warning| format!("{}\n  {}\n", warning.what, warning.remedy)).collect()
 }
 

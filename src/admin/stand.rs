@@ -242,5 +242,10 @@ fn brake(next: delivery::Departure) -> Option<Brake> {
 pub(super) fn refusing(sources: &Sources) -> Option<Refusing> {
     let largest = sources.facts().largest_message;
     let shown = bytesize::ByteSize::b(largest).display().iec().to_string();
-    Refusing::of(sources.store.admission(0), sources.store.admission(largest), &shown)
+    let store = &sources.store;
+    let refusing = Refusing::of(store.admission(0), store.admission(largest), &shown);
+    if store.waits_for_its_database() {
+        return refusing.map(Refusing::for_its_database);
+    }
+    refusing
 }

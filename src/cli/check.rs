@@ -20,7 +20,10 @@ use crate::{
     exit::{Exit, Failure},
     listener::options::Local,
     message::{aliases::Routes, identity::FromPolicy},
-    queue::{kept::KEPT_BYTES_MAX, options::Fairness},
+    queue::{
+        kept::KEPT_BYTES_MAX,
+        options::{self, Fairness},
+    },
     settings::{
         self, FurtherAccount, Settings, SettingsError,
         host::{self, Machine},
@@ -136,7 +139,8 @@ fn surroundings(settings: &Settings) -> Vec<String> {
     let listener = &settings.listener;
     let addresses: Vec<_> = listener.addresses.iter().map(|endpoint| endpoint.address).collect();
     let store = host::resolved(&settings.queue.directory);
-    let warnings = host::warnings(listener, &addresses, &store, &Machine::of_this_process());
+    let store = settings.queue.database.is_none().then_some(&*store);
+    let warnings = host::warnings(listener, &addresses, store, &Machine::of_this_process());
     let unreached = listener.rules.unreached().into_iter().map(|(name, earlier)| {
         format!(
             "the rule {name} is never reached: {earlier} comes before it and takes all of its mail. Write the rule with \
@@ -156,6 +160,15 @@ fn surroundings(settings: &Settings) -> Vec<String> {
     });
     let warnings = warnings.iter().map(ToString::to_string);
     warnings.chain(unreached).chain(routes).chain(idle).collect()
+}
+
+/// Where mail waits.
+fn place(queue: &options::Options) -> String {
+    let directory = queue.directory.display();
+    match &queue.database {
+        Some(_) => format!("in the database of [fleet], with copies in {directory}"),
+        None => directory.to_string(),
+    }
 }
 
 /// The accounts beside the main one, a line each.
@@ -216,7 +229,7 @@ fn print(out: &mut dyn Screen, settings: &Settings, aliases: &Survey<'_>) -> io:
     labelled(out, "recipients", &aliases.lines())?;
     print_people(out, settings)?;
     let queue_lines = [
-        format!("{}, up to {}", queue.directory.display(), screen::size(queue.max_bytes)),
+        format!("{}, up to {}", place(queue), screen::size(queue.max_bytes)),
         format!(
             "{} stay free on the disk; mail is tried for {}",
             screen::size(queue.min_free_bytes),

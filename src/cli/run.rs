@@ -93,8 +93,9 @@ fn warn_of_surroundings(settings: &Settings, addresses: &[SocketAddr], now: Time
     let dropped = settings.listener.local.drop_directory.as_deref().filter(|path| path.exists());
     let dropped =
         dropped.and_then(|path| host::volatile(Kept::Drop, &host::resolved(path), &machine));
+    let store = settings.queue.database.is_none().then_some(&*store);
     for warning in
-        host::warnings(&settings.listener, addresses, &store, &machine).into_iter().chain(dropped)
+        host::warnings(&settings.listener, addresses, store, &machine).into_iter().chain(dropped)
     {
         tracing::warn!(remedy = warning.remedy, "{}", warning.what);
     }

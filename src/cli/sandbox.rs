@@ -201,7 +201,7 @@ impl Arguments {
         let mut settings = settings_or_defaults(config)?;
         settings.is_of_sandbox = true;
         // What is spent of a look-alike concerns nobody else.
-        settings.fleet = None;
+        (settings.fleet, settings.queue.database) = (None, None);
         settings.listener.addresses = vec![self.listen.into()];
         if !self.listen.ip().is_loopback() {
             trust_private_networks(&mut settings.listener);

@@ -22,7 +22,7 @@ use crate::{
 /// Which queue.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Arguments {
-    /// The queue's directory; default: queue.directory of the configuration.
+    /// The queue's directory; default: queue.directory of the configuration, or its database with backend = "postgres".
     #[arg(long, global = true, value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -65,7 +65,9 @@ pub(super) fn run(
 fn options(config: Option<&Path>, directory: Option<PathBuf>) -> Result<Options, Failure> {
     match (settings::load(config), directory) {
         (Ok(settings), None) => Ok(settings.queue),
-        (Ok(settings), Some(directory)) => Ok(Options { directory, ..settings.queue }),
+        (Ok(settings), Some(directory)) => {
+            Ok(Options { directory, database: None, ..settings.queue })
+        }
         (Err(_), Some(directory)) if config.is_none() => Ok(Options::new(directory)),
         (Err(error), _) => Err(error.into()),
     }
@@ -76,6 +78,9 @@ impl From<InspectionError> for Failure {
         match error {
             InspectionError::Closed(error) => error.into(),
             InspectionError::Absent(_) => Self::new(Exit::Data, error.to_string()),
+            InspectionError::Away(_) | InspectionError::InUse(_) => {
+                Self::new(Exit::Temporary, error.to_string())
+            }
             InspectionError::Spool(_) => Self::new(Exit::Permission, error.to_string()),
         }
     }
@@ -84,7 +89,8 @@ impl From<InspectionError> for Failure {
 impl From<QueueOpenError> for Failure {
     fn from(error: QueueOpenError) -> Self {
         let exit = match &error {
-            QueueOpenError::Locked { .. } => Exit::Temporary,
+            QueueOpenError::Locked { .. } | QueueOpenError::Away(_) => Exit::Temporary,
+            QueueOpenError::LeftBehind { .. } => Exit::Data,
             QueueOpenError::NotOurs { .. } | QueueOpenError::OpenToOthers { .. } => {
                 Exit::Permission
             }

@@ -130,7 +130,7 @@ impl ApiConnection {
         stage: &StageCell,
     ) -> Transacted
     where
-        F: FnOnce() -> Result<(), QueueError> + Send,
+        F: Future<Output = Result<(), QueueError>> + Send,
     {
         stage.enter(Stage::Mail);
         let octets = reader.size_bytes();
@@ -207,7 +207,7 @@ impl ApiConnection {
         stage: &StageCell,
     ) -> Result<Heard, Interruption>
     where
-        F: FnOnce() -> Result<(), QueueError> + Send,
+        F: Future<Output = Result<(), QueueError>> + Send,
     {
         let limit = self.limits.message(reader.size_bytes());
         let final_limit = self.limits.final_dot;

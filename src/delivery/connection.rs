@@ -111,7 +111,7 @@ impl Connection {
         stage: &StageCell,
     ) -> Transacted
     where
-        F: FnOnce() -> Result<(), QueueError> + Send,
+        F: Future<Output = Result<(), QueueError>> + Send,
     {
         match self {
             Self::Smtp(connection) => {

@@ -170,7 +170,7 @@ impl SmtpConnection {
         stage: &StageCell,
     ) -> Transacted
     where
-        F: FnOnce() -> Result<(), QueueError> + Send,
+        F: Future<Output = Result<(), QueueError>> + Send,
     {
         let mut replies = EnvelopeReplies::new(envelope.recipients.len());
         let limit = ENVELOPE_LIMIT * self.limits.command;
@@ -251,7 +251,7 @@ impl SmtpConnection {
         cell: &StageCell,
     ) -> Transacted
     where
-        F: FnOnce() -> Result<(), QueueError> + Send,
+        F: Future<Output = Result<(), QueueError>> + Send,
     {
         let octets = reader.size_bytes();
         self.wire.note(&format!("({octets} octets of a message)"));
@@ -287,9 +287,9 @@ impl SmtpConnection {
 
     async fn send_final_dot<F>(&mut self, dot: &[u8], before: F, cell: &StageCell) -> Sent
     where
-        F: FnOnce() -> Result<(), QueueError> + Send,
+        F: Future<Output = Result<(), QueueError>> + Send,
     {
-        if let Err(error) = before() {
+        if let Err(error) = before.await {
             return Sent::Unreadable(error);
         }
         cell.enter(Stage::FinalDot);

@@ -291,11 +291,11 @@ impl Upstream {
         }
         warm.wear.messages += 1;
         let shared = &self.shared;
-        let before_final_dot = || {
+        let before_final_dot = async {
             if !shared.may_send(claim) {
                 return Err(QueueError::Unavailable("its reservation is over".to_owned()));
             }
-            shared.store.final_dot(claim.id)?;
+            shared.store.final_dot(claim.id).await?;
             // A connection that was open already has proved its login only now; to the API each message is a login.
             if !options.is_api() {
                 shared.logged_in(permit);

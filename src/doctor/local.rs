@@ -134,6 +134,11 @@ fn store_directory(scene: &Scene) -> Outcome {
 }
 
 fn store_volume(scene: &Scene) -> Outcome {
+    if scene.settings.queue.database.is_some() {
+        return Outcome::pass(
+            "the queue is in the fleet's database, and no disk of this host has to last",
+        );
+    }
     let store = host::resolved(scene.store());
     match host::volatile(Kept::Queue, &store, &scene.machine.kernel) {
         Some(Warning { what, remedy }) => Outcome::warn(what, remedy),

@@ -21,7 +21,7 @@ use crate::{
 
 /// A transaction of ours. What it waits for ends on the server as well: a host that is gone in the middle must not keep the
 /// account's row from the others. A claim that was answered is on the server's disk whatever its default says.
-const BEGIN: &str = "
+pub(super) const BEGIN: &str = "
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL statement_timeout = '8s';
     SET LOCAL lock_timeout = '8s';

@@ -81,7 +81,7 @@ const STEPS: &[Step] = &[Step { oldest: 1, statements: "
         'How the account stands, as a host said last: times are milliseconds by its clock, which showed word_said_at at word_at.';
     COMMENT ON COLUMN pillarbox.account.probe_token IS
         'Of the attempt for which all hosts wait until it is settled, or until probe_until.';
-" }];
+" }, Step { oldest: 3, statements: super::row_schema::ROWS }];
 
 /// The version that this program works with.
 pub(super) fn version() -> i32 {

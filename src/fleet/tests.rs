@@ -7,7 +7,7 @@ mod hosts;
 mod model;
 mod roll;
 #[cfg(feature = "fleet")]
-mod scene;
+pub(crate) mod scene;
 mod share;
 #[cfg(feature = "fleet")]
 mod store;

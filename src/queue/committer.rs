@@ -7,7 +7,7 @@
 //! Must not know what the verbs mean.
 
 use std::{
-    io,
+    io, iter,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, RwLock,
@@ -57,6 +57,8 @@ const SEEN_EVERY_MS: u64 = 60_000;
 const LINGER: Duration = Duration::from_millis(10);
 /// Waits between attempts to open a failed index again; when they are used up the process must end.
 const REOPEN_AFTER: [u64; 8] = [1, 2, 4, 8, 15, 30, 30, 30];
+/// The wait behind them for an index that no new process would open sooner.
+const REOPEN_LATER: u64 = 15;
 
 /// One verb on its way to the committer.
 pub(super) struct Job {
@@ -125,6 +127,10 @@ impl Committer {
                 return;
             }
             let Err(error) = outcome else { continue };
+            if let IndexError::Lost(reason) = error {
+                self.shared.fail_for_good(reason);
+                return;
+            }
             match self.reopen(jobs, &error) {
                 Reopened::Open => {}
                 Reopened::Closed => return,
@@ -237,8 +243,12 @@ impl Committer {
     fn reopen(&mut self, jobs: &Receiver<Job>, reason: &IndexError) -> Reopened {
         error!(error = %reason, "the queue's index has failed; clients hear 451 until it is open again");
         let mut damage = matches!(reason, IndexError::Broken(_)).then(|| reason.to_string());
-        for seconds in REOPEN_AFTER {
+        let more = if self.shared.source.is_waited_for() { usize::MAX } else { 0 };
+        for seconds in REOPEN_AFTER.into_iter().chain(iter::repeat_n(REOPEN_LATER, more)) {
             self.discard();
+            if self.shared.has_failed_for_good() {
+                return Reopened::Closed;
+            }
             let pause = Duration::from_secs(seconds);
             let hurry = self.shared.spool.faults.is_in_a_hurry();
             if refuse(jobs, if hurry { pause / 200 } else { pause }) == Queue::Closed {
@@ -370,6 +380,8 @@ fn refuse(jobs: &Receiver<Job>, duration: Duration) -> Queue {
     }
 }
 
+/// The trouble of a queue that was closed.
+pub(super) const CLOSED: &str = "the queue is closed";
 /// How long a repair may take: a spool of some gigabytes is read from a slow disk meanwhile.
 const REPAIR_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -385,7 +397,7 @@ pub(super) struct Shared {
     pub(super) spool: Arc<Spool>,
     /// For reading; `None` while it is closed.
     pub(super) index: RwLock<Option<Arc<dyn Index>>>,
-    source: Box<dyn IndexSource>,
+    pub(super) source: Box<dyn IndexSource>,
     /// What is known of its messages, as they were written last.
     pub(super) digests: Mutex<Digests>,
     pub(super) unconfirmed: Mutex<Option<UnconfirmedSends>>,
@@ -524,6 +536,12 @@ impl Shared {
     /// Whether this process must end.
     pub(super) fn has_failed_for_good(&self) -> bool {
         self.trouble.borrow().as_ref().is_some_and(|trouble| trouble.for_good)
+    }
+
+    /// Whether the queue was closed, and is used no more.
+    #[cfg(feature = "fleet")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.trouble.borrow().as_ref().is_some_and(|trouble| trouble.reason == CLOSED)
     }
 
     /// Whether everything is refused, for now or for good.

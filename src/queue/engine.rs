@@ -60,6 +60,11 @@ impl Claims {
         self.next = self.next.max(reservation + 1);
     }
 
+    /// New claims have numbers above this one.
+    pub(super) fn number_from(&mut self, least: u64) {
+        self.next = self.next.max(least);
+    }
+
     /// Ends the claim of this reservation, and says whether it was alive.
     pub(super) fn remove(&mut self, id: QueueId, reservation: u64) -> bool {
         let alive = self.alive.get(&id) == Some(&reservation);

@@ -1,7 +1,7 @@
 //! The index of the queue: what is stored of each message, and the changes that are written to it in one atomic step.
 //!
 //! Nothing of [`Changes`] is visible to a reader before the index has applied them whole. `sled_index.rs` is the one on
-//! disk, `memory_index.rs` the one of tests.
+//! disk, `database_index.rs` the one in the fleet's database, `memory_index.rs` the one of tests.
 
 use std::{
     collections::BTreeMap,
@@ -159,6 +159,28 @@ pub(super) trait Index: Send + Sync + fmt::Debug {
 
     /// Writes everything in one transaction and makes it durable.
     fn apply(&self, changes: &Changes) -> Result<(), IndexError>;
+
+    /// Forgets whole days of the history that ended before a time, where that costs less than one by one; returns before
+    /// which time the rest is to be forgotten one by one.
+    fn forget_days(&self, before: Timestamp) -> Result<Timestamp, IndexError> {
+        Ok(before)
+    }
+
+    /// Above which numbers the claims of this process have theirs.
+    fn claims_from(&self) -> u64 {
+        0
+    }
+
+    /// Whether the final dot of a message may have been sent by the process that had it; `None` where the index is not told.
+    fn may_be_sent(&self, _: QueueId) -> Option<bool> {
+        None
+    }
+
+    /// Takes up messages that have come from the queue of another host, a page of them.
+    #[cfg(feature = "fleet")]
+    fn receive(&self) -> Result<Vec<(QueueId, MessageRecord)>, IndexError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A message and its record, or why it cannot be read.
@@ -241,6 +263,14 @@ pub(super) trait IndexSource: Send + Sync + fmt::Debug {
 
     /// Moves a damaged index out of the way, and says where to.
     fn set_aside(&self, state: &Path, now: Timestamp) -> io::Result<PathBuf>;
+
+    /// Whether it is tried for as long as it takes, because no new process would do better.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
+
+    /// It is used no more by this process.
+    fn release(&self) {}
 }
 
 /// Why an index cannot be opened.
@@ -252,6 +282,9 @@ pub(super) enum OpenError {
     /// The disk or the permissions stand in the way; the files may be fine.
     #[error("{0}")]
     Unavailable(String),
+    /// It is elsewhere, and cannot be reached.
+    #[error("{0}")]
+    Away(String),
     /// A newer program wrote it; what it is of.
     #[error("the queue was written by a newer version of this program ({0})")]
     Newer(String),
@@ -272,6 +305,10 @@ pub(super) enum IndexError {
     /// It cannot read or write just now.
     #[error("{0}")]
     Failed(String),
+    /// It is another host's by now: this process must end.
+    #[cfg_attr(not(feature = "fleet"), allow(dead_code, reason = "it is said of a database alone"))]
+    #[error("{0}")]
+    Lost(String),
 }
 
 /// In the words of the queue.

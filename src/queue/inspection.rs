@@ -55,6 +55,16 @@ pub enum InspectionError {
     /// A daemon has it, or the permissions stand in the way.
     #[error("{0}")]
     Closed(#[from] QueueOpenError),
+    /// It is in the fleet's database, which cannot be read.
+    #[error(
+        "the queue in the fleet's database cannot be read: {0}; look at the database and at the way to it"
+    )]
+    Away(String),
+    /// Hosts work with it.
+    #[error(
+        "the queue in the fleet's database is in use by {0}; stop pillarbox there first, or wait half a minute when it was killed"
+    )]
+    InUse(String),
     /// The spool cannot be listed.
     #[error(
         "the spool cannot be read: {0}; run the command as root, or as the user that runs pillarbox"
@@ -80,6 +90,12 @@ enum Copied {
 }
 
 impl Inspection {
+    /// Of a copy that nobody else has.
+    #[cfg(feature = "fleet")]
+    pub(super) fn of_copy(state: PathBuf, index: Arc<dyn Index>, copy: Copy) -> Self {
+        Self { state, index: Copied::Open { index, _copy: copy }, _lock: None }
+    }
+
     /// Takes the lock of `state` and opens a copy of its index below `scratch`.
     ///
     /// # Errors
@@ -237,17 +253,23 @@ impl Copied {
     }
 }
 
-/// A copy of sled's files that goes when it is dropped.
+/// A copy of sled's files, or of a database, that goes when it is dropped.
 #[derive(Debug)]
-struct Copy(PathBuf);
+pub(super) struct Copy(pub(super) PathBuf);
 
 impl Copy {
     fn make(files: &Path, scratch: &Path) -> io::Result<Self> {
+        let copy = Self::empty(scratch)?;
+        copy_folder(files, &copy.0)?;
+        Ok(copy)
+    }
+
+    /// A new directory.
+    pub(super) fn empty(scratch: &Path) -> io::Result<Self> {
         // Mail addresses are in it, so nobody else may look; an existing directory is never used.
         let name = format!("pillarbox-look-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let copy = Self(scratch.join(name));
         fs::DirBuilder::new().mode(0o700).create(&copy.0)?;
-        copy_folder(files, &copy.0)?;
         Ok(copy)
     }
 }

@@ -1,8 +1,9 @@
-//! An index in memory, for tests: it survives the queue that has it open, as a disk does.
+//! An index in memory: that of tests, which survives the queue that has it open, as a disk does, and the mirror of the one
+//! in the fleet's database.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs, io,
+    collections::BTreeMap,
+    env, fs, io, iter,
     ops::Bound,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -49,8 +50,8 @@ struct Stored {
     timeline: Option<Arc<Timeline>>,
     budget_unknown: bool,
     begun: bool,
-    /// Messages whose record cannot be read.
-    damaged: BTreeSet<QueueId>,
+    /// Messages whose record cannot be read, and why.
+    damaged: BTreeMap<QueueId, String>,
 }
 
 impl Stored {
@@ -66,6 +67,17 @@ impl Stored {
 }
 
 impl MemoryIndex {
+    /// Takes the changes of everything but the history.
+    fn take(&self, changes: &Changes) {
+        let mut stored = self.lock();
+        apply(&mut stored.messages, changes.messages.clone());
+        stored.damaged.retain(|id, _| !changes.messages.contains_key(id));
+        apply(&mut stored.ledger, changes.ledger.clone());
+        apply(&mut stored.dead, set(&changes.dead));
+        stored.accounts.extend(changes.accounts.iter().map(|(key, state)| (*key, state.clone())));
+        stored.budget_unknown &= !changes.budget_known;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Stored> {
         sync::lock(&self.stored)
     }
@@ -74,20 +86,27 @@ impl MemoryIndex {
 impl Index for MemoryIndex {
     fn message(&self, id: QueueId) -> Result<Option<MessageRecord>, IndexError> {
         let stored = self.lock();
-        if stored.damaged.contains(&id) {
-            return Err(IndexError::Damaged { id, reason: "it was damaged by a test".into() });
+        if let Some(reason) = stored.damaged.get(&id) {
+            return Err(IndexError::Damaged { id, reason: reason.clone() });
         }
         self.read.fetch_add(1, Ordering::Relaxed);
         Ok(stored.messages.get(&id).cloned())
     }
 
     fn messages(&self, after: Option<QueueId>) -> Entries<'_> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let stored = self.lock();
-        let messages = stored.messages.range((from, Bound::Unbounded));
-        let messages: Vec<_> = messages.map(|(id, record)| Ok((*id, record.clone()))).collect();
-        Box::new(messages.into_iter().inspect(|_| {
+        let mut after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Box::new(iter::from_fn(move || {
+            let stored = self.lock();
+            let behind = (after, Bound::Unbounded);
+            let whole = stored.messages.range(behind).next().map(|(id, _)| *id);
+            let damaged = stored.damaged.range(behind).next().map(|(id, _)| *id);
+            let id = whole.into_iter().chain(damaged).min()?;
+            after = Bound::Excluded(id);
+            if let Some(reason) = stored.damaged.get(&id) {
+                return Some(Err(IndexError::Damaged { id, reason: reason.clone() }));
+            }
             self.read.fetch_add(1, Ordering::Relaxed);
+            stored.messages.get(&id).map(|record| Ok((id, record.clone())))
         }))
     }
 
@@ -106,7 +125,9 @@ impl Index for MemoryIndex {
         limit: usize,
     ) -> Result<Vec<QueueId>, IndexError> {
         let stored = self.lock();
-        let keys = stored.dead.keys().filter(|key| key.news == news && Some(key.id) > after);
+        let first = DeadKey { news, id: after.unwrap_or_else(|| QueueId::from_bytes([0; 16])) };
+        let keys = stored.dead.range(first..).map(|(key, ())| key);
+        let keys = keys.take_while(|key| key.news == news).filter(|key| Some(key.id) > after);
         Ok(keys.map(|key| key.id).take(limit).collect())
     }
 
@@ -180,15 +201,10 @@ impl Index for MemoryIndex {
     fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
         let written = self.faults.at(Step::IndexWrite);
         written.map_err(|error| IndexError::Failed(format!("a write has failed: {error}")))?;
+        self.take(changes);
         let mut stored = self.lock();
-        apply(&mut stored.messages, changes.messages.clone());
-        stored.damaged.retain(|id| !changes.messages.contains_key(id));
-        apply(&mut stored.ledger, changes.ledger.clone());
         apply(&mut stored.history, changes.history.clone());
         apply(&mut stored.ended, set(&changes.ended));
-        apply(&mut stored.dead, set(&changes.dead));
-        stored.accounts.extend(changes.accounts.iter().map(|(key, state)| (*key, state.clone())));
-        stored.budget_unknown &= !changes.budget_known;
         Ok(())
     }
 }
@@ -203,6 +219,54 @@ fn apply<K: Ord, V>(table: &mut BTreeMap<K, V>, changes: impl IntoIterator<Item 
             Some(value) => table.insert(key, value),
             None => table.remove(&key),
         };
+    }
+}
+
+/// As the mirror of an index that is elsewhere.
+#[cfg(feature = "fleet")]
+impl MemoryIndex {
+    /// One that counts as begun: what was spent before is known elsewhere.
+    pub(super) fn mirror(faults: Faults) -> Self {
+        let index = Self { faults, ..Self::default() };
+        index.lock().begun = true;
+        index
+    }
+
+    /// Forgets the messages, and the states of accounts for these.
+    pub(super) fn empty(&self, accounts: BTreeMap<AccountKey, AccountState>) {
+        let mut stored = self.lock();
+        stored.messages.clear();
+        stored.damaged.clear();
+        stored.dead.clear();
+        stored.accounts = accounts;
+    }
+
+    /// Whether it has the message, whole or damaged.
+    pub(super) fn knows(&self, id: QueueId) -> bool {
+        let stored = self.lock();
+        stored.messages.contains_key(&id) || stored.damaged.contains_key(&id)
+    }
+
+    /// Takes up what is stored elsewhere of a message.
+    pub(super) fn fill(&self, id: QueueId, read: Result<MessageRecord, String>) {
+        let mut stored = self.lock();
+        match read {
+            Ok(record) => {
+                stored.dead.extend(DeadKey::of(id, &record).map(|key| (key, ())));
+                stored.messages.insert(id, record);
+            }
+            Err(reason) => drop(stored.damaged.insert(id, reason)),
+        }
+    }
+
+    /// Takes changes that were written elsewhere.
+    pub(super) fn follow(&self, changes: &Changes) {
+        self.take(changes);
+    }
+
+    /// Whether a write fails, as tests want it.
+    pub(super) fn fails(&self) -> io::Result<()> {
+        self.faults.at(Step::IndexWrite)
     }
 }
 
@@ -223,7 +287,7 @@ impl Memory {
     /// From now on the record of this message cannot be read.
     #[cfg(test)]
     pub(super) fn damage(&self, id: QueueId) {
-        self.index.lock().damaged.insert(id);
+        self.index.lock().damaged.insert(id, "it was damaged by a test".into());
     }
 
     /// Records of queued messages that were read so far.

@@ -10,9 +10,16 @@ mod batch;
 mod claim;
 mod closing;
 mod committer;
+#[cfg(feature = "fleet")]
+mod database;
+#[cfg(feature = "fleet")]
+mod database_copy;
+#[cfg(feature = "fleet")]
+mod database_index;
 pub(crate) mod digest;
 mod directory_sync;
 mod door;
+mod dots;
 mod doubt;
 pub mod dropped;
 pub(crate) mod ending;
@@ -48,6 +55,7 @@ pub(crate) mod receipt;
 pub mod record;
 pub(crate) mod recovery;
 pub(crate) mod remembered;
+mod remote;
 mod reserved_ids;
 pub(crate) mod restored;
 pub(crate) mod routes;
@@ -93,12 +101,13 @@ use self::{
     engine::Claims,
     id::{QueueId, QueueIds},
     incoming::IncomingMessage,
-    index::{Index, IndexError, IndexSource, News, is_of_the_future, page},
+    index::{Index, IndexError, IndexSource, News, page},
     memory_index::Memory,
     only::Only,
     options::{Options, Room},
     receipt::Receipt,
     recovery::{QueueOpenError, StateLock},
+    remote::Remote,
     reserved_ids::ReservedIds,
     side_files::UnconfirmedSends,
     sled_opening::SledFiles,
@@ -122,8 +131,6 @@ use crate::{
 
 /// Verbs that may wait for the committer; whoever comes then waits before.
 const JOBS_MAX: usize = 1_024;
-/// History entries removed in one write.
-const PRUNE_CHUNK: usize = 1_000;
 
 /// A queue on disk with its budget ledger and the state of the account. One process at a time.
 ///
@@ -145,6 +152,9 @@ pub struct Queue {
     marks: tokio::sync::Mutex<()>,
     /// Since when no new mail is taken.
     drained: Live<Option<Timestamp>>,
+    /// By which mail of dead hosts comes in, for as long as there is somebody to take it.
+    #[cfg(feature = "fleet")]
+    arrivals: Arc<Sender<Job>>,
 }
 
 impl Queue {
@@ -153,7 +163,11 @@ impl Queue {
     /// # Errors
     /// When another process has it, or when the disk or the permissions stand in the way.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, QueueOpenError> {
-        Self::open_with(options, clock, Box::new(SledFiles), Faults::default())
+        #[cfg(feature = "fleet")]
+        if let Some(database) = options.database.clone() {
+            return Self::open_in_database(options, &database, clock, Faults::default());
+        }
+        Self::open_with(options, clock, (Box::new(SledFiles), None), Faults::default())
     }
 
     /// The same, on a disk of a test.
@@ -163,7 +177,7 @@ impl Queue {
         clock: Arc<dyn Clock>,
         faults: Faults,
     ) -> Result<Self, QueueOpenError> {
-        Self::open_with(options, clock, Box::new(SledFiles), faults)
+        Self::open_with(options, clock, (Box::new(SledFiles), None), faults)
     }
 
     /// A queue with an index in memory, for tests; it takes messages of at most `max_bytes` in all.
@@ -178,7 +192,7 @@ impl Queue {
         let mut options = Options::new(memory.directory().into());
         (options.max_bytes, options.min_free_bytes) = (max_bytes, 0);
         options.hostname = "memory.test".into();
-        let mut queue = Self::open_with(options, clock, Box::new(memory.clone()), faults)
+        let mut queue = Self::open_with(options, clock, (Box::new(memory.clone()), None), faults)
             .expect("a queue in a new directory");
         queue.memory = Some(memory);
         queue
@@ -192,7 +206,7 @@ impl Queue {
         let (options, clock) = (self.shared.options.clone(), Arc::clone(&self.shared.clock));
         let memory = self.memory.clone().expect("a queue in memory");
         let faults = self.shared.spool.faults.clone();
-        let mut queue = Self::open_with(options, clock, Box::new(memory.clone()), faults)
+        let mut queue = Self::open_with(options, clock, (Box::new(memory.clone()), None), faults)
             .expect("the same directory");
         queue.memory = Some(memory);
         queue
@@ -208,16 +222,22 @@ impl Queue {
     fn open_with(
         options: Options,
         clock: Arc<dyn Clock>,
-        source: Box<dyn IndexSource>,
+        (source, remote): (Box<dyn IndexSource>, Option<Arc<dyn Remote>>),
         faults: Faults,
     ) -> Result<Self, QueueOpenError> {
         let lock = recovery::lock(&options.directory)?;
+        if remote.is_some() {
+            remote::empty(&options.directory).map_err(|error| QueueOpenError::Unusable {
+                directory: options.directory.clone(),
+                reason: error.to_string(),
+            })?;
+        }
         let unusable = |reason: String| QueueOpenError::Unusable {
             directory: options.directory.clone(),
             reason,
         };
-        let spool =
-            Spool::open(&options.directory, faults).map_err(|error| unusable(error.to_string()))?;
+        let spool = Spool::open(&options.directory, remote, faults)
+            .map_err(|error| unusable(error.to_string()))?;
         let listing = spool.list().map_err(|error| unusable(error.to_string()))?;
         for part in listing.parts {
             std::fs::remove_file(part).map_err(|error| unusable(error.to_string()))?;
@@ -235,6 +255,8 @@ impl Queue {
             ids: QueueIds::new(newest),
             reserved: Arc::default(),
             hostname: options.hostname.as_str().into(),
+            #[cfg(feature = "fleet")]
+            arrivals: Arc::new(jobs.clone()),
             jobs,
             permits: Arc::new(Semaphore::new(JOBS_MAX)),
             committer: Mutex::new(Some(committer)),
@@ -283,14 +305,6 @@ impl Queue {
         let index = sync::read(&self.shared.index).clone();
         let index = index.ok_or_else(|| self.shared.refusal())?;
         Ok(blocking(move || question(&*index)).await??)
-    }
-
-    /// The claim of `id` has ended. A mention that cannot be taken back errs on the safe side.
-    fn forget_send(&self, id: QueueId) {
-        let forgotten = sync::lock(&self.shared.unconfirmed).as_mut().map(|sends| sends.forget(id));
-        if let Some(Err(error)) = forgotten {
-            error!(%id, error = %error, "the note about a final dot cannot be taken back");
-        }
     }
 
     /// A claim that met a damaged record: it is out of the way now, and mended from the message's file.
@@ -360,6 +374,12 @@ impl Queue {
         Err(QueueError::Corrupt { id, reason })
     }
 
+    /// Whether it is in a database that is away, and open again when that is back.
+    pub(crate) fn waits_for_its_database(&self) -> bool {
+        let shared = &self.shared;
+        shared.spool.remote.is_some() && shared.is_in_trouble() && !shared.has_failed_for_good()
+    }
+
     /// Starts a message: assigns its id and takes the body through [`IncomingMessage::write`]. A draft that is
     /// dropped leaves nothing behind.
     pub fn begin(&self, envelope: Envelope) -> Result<IncomingMessage, QueueError> {
@@ -403,7 +423,14 @@ impl Queue {
             let marked = blocking(move || spool.mark_as(id, &record)).await?;
             marked.map_err(|error| refused(&error))?;
         }
-        self.shared.spool.store(id, part, rest).await?;
+        match self.shared.spool.remote.clone() {
+            Some(remote) => {
+                let record =
+                    if is_new { arriving(record.clone(), now.wall) } else { record.clone() };
+                self.shared.spool.store_at(remote, (id, record), part, rest).await?;
+            }
+            None => self.shared.spool.store(id, part, rest).await?,
+        }
         // The message cannot be lost from here on: whatever happens to the record, the file is found.
         self.shared.messages.fetch_add(1, Ordering::Relaxed);
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
@@ -434,28 +461,6 @@ impl Queue {
     pub async fn claim_due(&self, now: Moment, limits: ClaimLimits) -> Result<Claim, QueueError> {
         let claim = self.commit(move |batch| batch.claim(now, limits)).await;
         self.past_damage(claim, now).await
-    }
-
-    /// Notes that the final dot of a claimed message is about to be sent. Cheap; survives the death
-    /// of the process, not of the machine (after a reboot every reservation counts as sent).
-    pub fn final_dot(&self, id: QueueId) -> Result<(), QueueError> {
-        match sync::lock(&self.shared.unconfirmed).as_mut() {
-            Some(sends) => {
-                let noted = self.faults().at(Step::NoteDot).and_then(|()| sends.note(id));
-                noted.map_err(|error| refused(&error))
-            }
-            None => Err(self.shared.refusal()),
-        }
-    }
-
-    /// Notes what follows from the answer to a final dot, before [`Queue::settle`] makes it durable. As
-    /// cheap as [`Queue::final_dot`], and survives as much: a process that is killed now settles with it at
-    /// its next start instead of sending the message again.
-    pub fn answered(&self, id: QueueId, settlement: &Settlement) -> Result<(), QueueError> {
-        match sync::lock(&self.shared.unconfirmed).as_mut() {
-            Some(sends) => sends.answered(id, settlement).map_err(|error| refused(&error)),
-            None => Err(self.shared.refusal()),
-        }
     }
 
     /// Ends a claim: writes every recipient's outcome and gives back the budget of those that were
@@ -660,33 +665,6 @@ impl Queue {
         self.read(|index| index.oldest_finished()).await
     }
 
-    /// Removes the history of messages that left the queue before `keep_after`. Returns how many entries went.
-    pub async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, QueueError> {
-        let now = self.shared.clock.wall();
-        let latest = move |index: &dyn Index| {
-            index.ended_after(now, PRUNE_CHUNK).map(|mut ends| {
-                ends.retain(|end| is_of_the_future(end.at, now));
-                ends
-            })
-        };
-        let (mut pruned, keep_after) = (0, keep_after.before(self.doubt()));
-        loop {
-            let future = self.read(latest).await?;
-            let old = self.read(move |index| index.ended_before(keep_after, PRUNE_CHUNK)).await?;
-            let more = old.len().max(future.len()) == PRUNE_CHUNK;
-            pruned += u32::try_from(old.len()).unwrap_or(u32::MAX);
-            self.commit(move |batch| {
-                future.into_iter().for_each(|end| batch.changes.move_end(end, now));
-                old.into_iter().for_each(|end| batch.changes.forget_end(end));
-                Ok(())
-            })
-            .await?;
-            if !more {
-                return Ok(pruned);
-            }
-        }
-    }
-
     /// Totals for the status screen.
     pub fn totals(&self) -> Totals {
         Totals {
@@ -731,8 +709,9 @@ impl Queue {
             if let Some(committer) = committer {
                 drop(committer.join());
             }
-            shared.fail("the queue is closed");
+            shared.fail(committer::CLOSED);
             shared.close_index();
+            shared.source.release();
         });
         drop(tokio::time::timeout(self.shared.options.commit_timeout, closing).await);
         drop(sync::lock(&self.lock).take());

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{folding, routes::Accounts};
-use crate::budget::Limit;
+use crate::{budget::Limit, fleet};
 
 /// Everything a store is told. `settings` fills it.
 #[derive(Clone, Debug)]
@@ -29,8 +29,19 @@ pub struct Options {
     pub(crate) fairness: Fairness,
     /// The accounts that mail leaves by, and its routes to them.
     pub(crate) accounts: Accounts,
+    /// The fleet's database, where the queue is there and not in the directory.
+    pub(crate) database: Option<fleet::Options>,
     /// How long a commit may take before the store counts as failed.
     pub(crate) commit_timeout: Duration,
+}
+
+/// Where the queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// In its directory.
+    Sled,
+    /// In the fleet's database.
+    Postgres,
 }
 
 /// What an origin, and bulk mail, may take from others.
@@ -88,6 +99,7 @@ impl Options {
             storms: folding::Options::default(),
             fairness: Fairness::default(),
             accounts: Accounts::default(),
+            database: None,
             commit_timeout: Duration::from_secs(30),
         }
     }

@@ -92,6 +92,22 @@ pub enum QueueOpenError {
         /// The state directory.
         directory: PathBuf,
     },
+    /// It is in the fleet's database, which cannot be used.
+    #[error(
+        "the queue in the fleet's database cannot be opened: {0}; look at the database and at the way to it"
+    )]
+    Away(String),
+    /// Mail lies in the directory that another kind of queue has accepted.
+    #[error(
+        "mail that was accepted with [queue] backend = \"sled\" waits in {directory} (messages: {messages}), and would not leave \
+         with \"postgres\": set backend = \"sled\" again until they have left, or take them along as docs/fleet.md says"
+    )]
+    LeftBehind {
+        /// The state directory.
+        directory: PathBuf,
+        /// How many.
+        messages: usize,
+    },
     /// A newer program wrote it; it is left untouched.
     #[error(
         "the queue in {directory} was left untouched: {reason}; install that newer version again"
@@ -231,7 +247,11 @@ impl Opening<'_> {
         let reconciled = panic::catch_unwind(AssertUnwindSafe(|| self.reconcile(&*index, origin)));
         let error = match reconciled {
             Ok(Ok(reconciled)) => return Ok(Opened { index, reconciled }),
-            Ok(Err(IndexError::Failed(reason))) => OpenError::Unavailable(reason),
+            Ok(Err(IndexError::Failed(reason))) => match self.spool.remote {
+                Some(_) => OpenError::Away(reason),
+                None => OpenError::Unavailable(reason),
+            },
+            Ok(Err(IndexError::Lost(reason))) => OpenError::Away(reason),
             Ok(Err(IndexError::Newer(what))) => OpenError::Newer(what),
             Ok(Err(error @ (IndexError::Broken(_) | IndexError::Damaged { .. }))) => {
                 OpenError::Damaged(error.to_string())
@@ -247,7 +267,9 @@ impl Opening<'_> {
         let accounts = index.accounts()?;
         let (ledger, loss) = self.ledger(index, origin)?;
         let timeline = index.timeline().map(|timeline| timeline.as_ref().clone());
-        let mut engine = Engine::new(ledger, self.alive.clone(), timeline);
+        let mut alive = self.alive.clone();
+        alive.number_from(index.claims_from());
+        let mut engine = Engine::new(ledger, alive, timeline);
         for (account, state) in &accounts {
             engine.standing.note(*account, state);
         }
@@ -344,6 +366,7 @@ fn refused(state: &Path, error: &OpenError) -> QueueOpenError {
     let (directory, reason) = (state.to_owned(), error.to_string());
     match error {
         OpenError::Newer(_) => QueueOpenError::Newer { directory, reason },
+        OpenError::Away(_) => QueueOpenError::Away(reason),
         _ => QueueOpenError::Unusable { directory, reason },
     }
 }
@@ -376,12 +399,12 @@ pub(super) struct Reconciled {
 
 /// What the queue holds.
 #[derive(Debug)]
-struct Contents {
-    messages: u64,
-    bytes: u64,
+pub(super) struct Contents {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
     /// Messages that a worker had when it died with its process.
     recovered: u32,
-    folded: Vec<FoundFolded>,
+    pub(super) folded: Vec<FoundFolded>,
     /// What waits to be claimed.
     turns: Vec<Turn>,
     digests: Digests,
@@ -389,7 +412,7 @@ struct Contents {
 
 impl Contents {
     /// Those of an empty queue.
-    fn of_nothing() -> Self {
+    pub(super) fn of_nothing() -> Self {
         let (folded, turns, digests) = (Vec::new(), Vec::new(), Digests::of_nothing());
         Self { messages: 0, bytes: 0, recovered: 0, folded, turns, digests }
     }
@@ -453,7 +476,7 @@ impl Reconciliation<'_> {
     }
 
     /// A record: its file must be there, its claim's worker may be dead.
-    fn record(
+    pub(super) fn record(
         &self,
         found: &mut Contents,
         batch: &mut Batch<'_>,
@@ -471,15 +494,7 @@ impl Reconciliation<'_> {
             return dead.map_err(|error| IndexError::Failed(error.to_string()));
         }
         if record.is_reserved() && !batch.engine.claimed.contains(id) {
-            let fate = match self.dots.of(id) {
-                FoundDot::NotSent => Fate::NotSent,
-                FoundDot::MaybeSent => {
-                    Fate::MaybeSent { resend_at: (!self.hold_uncertain).then_some(self.now.wall) }
-                }
-                FoundDot::Answered(settlement) => {
-                    Fate::Answered(settlement.not_after(self.now.wall))
-                }
-            };
+            let fate = self.fate(id);
             let known = fate.name();
             warn!(%id, known, "an attempt was under way when the relay stopped");
             batch.recover(id, record, &fate, found.recovered);
@@ -493,6 +508,23 @@ impl Reconciliation<'_> {
             batch.changes.dead.insert(key, true);
         }
         Ok(())
+    }
+
+    /// How far the claim of a dead worker had come.
+    fn fate(&self, id: QueueId) -> Fate {
+        let found = match (self.index.may_be_sent(id), self.dots.of(id)) {
+            (Some(false), _) => FoundDot::NotSent,
+            // The file is of this process alone, and knows at most more of what it has sent itself.
+            (Some(true), FoundDot::NotSent) => FoundDot::MaybeSent,
+            (_, found) => found,
+        };
+        match found {
+            FoundDot::NotSent => Fate::NotSent,
+            FoundDot::MaybeSent => {
+                Fate::MaybeSent { resend_at: (!self.hold_uncertain).then_some(self.now.wall) }
+            }
+            FoundDot::Answered(settlement) => Fate::Answered(settlement.not_after(self.now.wall)),
+        }
     }
 
     /// An order and its mark: a crash may have come between the two, and the record says what was answered.

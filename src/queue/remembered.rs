@@ -1,9 +1,13 @@
-//! The largest number of finished messages in the history, whatever time it is kept for.
+//! The forgetting of finished messages: those that ended before a time, and the oldest of too many.
 //!
 //! Rule: what ended first goes first, some at a time, so that no other verb waits for it. Must not know for how long the
 //! history is to be kept.
 
-use super::{Queue, error::QueueError, index::Index};
+use super::{
+    Queue,
+    error::QueueError,
+    index::{Index, is_of_the_future},
+};
 use crate::clock::Timestamp;
 
 /// Messages in the history: 33,000 a day for the 30 days that it has unless somebody sets another time. About 0.5 GiB.
@@ -12,6 +16,34 @@ pub(crate) const HISTORY_MAX: usize = 1_000_000;
 const CHUNK: usize = 1_000;
 
 impl Queue {
+    /// Removes the history of messages that left the queue before `keep_after`. Returns how many entries went.
+    pub async fn prune_history(&self, keep_after: Timestamp) -> Result<u32, QueueError> {
+        let now = self.shared.clock.wall();
+        let latest = move |index: &dyn Index| {
+            index.ended_after(now, CHUNK).map(|mut ends| {
+                ends.retain(|end| is_of_the_future(end.at, now));
+                ends
+            })
+        };
+        let (mut pruned, keep_after) = (0, keep_after.before(self.doubt()));
+        let keep_after = self.read(move |index| index.forget_days(keep_after)).await?;
+        loop {
+            let future = self.read(latest).await?;
+            let old = self.read(move |index| index.ended_before(keep_after, CHUNK)).await?;
+            let more = old.len().max(future.len()) == CHUNK;
+            pruned += u32::try_from(old.len()).unwrap_or(u32::MAX);
+            self.commit(move |batch| {
+                future.into_iter().for_each(|end| batch.changes.move_end(end, now));
+                old.into_iter().for_each(|end| batch.changes.forget_end(end));
+                Ok(())
+            })
+            .await?;
+            if !more {
+                return Ok(pruned);
+            }
+        }
+    }
+
     /// Forgets what ended first, so that the history has so many messages at most. Returns how many entries went.
     pub(crate) async fn cap_history(&self, most: usize) -> Result<usize, QueueError> {
         let ends = self.read(|index: &dyn Index| index.ends()).await?;

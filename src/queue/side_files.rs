@@ -75,6 +75,12 @@ pub(super) enum FoundDot<'a> {
 }
 
 impl FoundDots {
+    /// Of a process that has noted nothing here.
+    #[cfg(feature = "fleet")]
+    pub(super) fn none() -> Self {
+        Self { same_boot: true, unsettled: HashMap::new() }
+    }
+
     /// Reads the file of the last run. A missing or cut one says nothing, so everything may be out.
     pub(super) fn read(state: &Path, boot: BootId) -> Self {
         let bytes = read_bounded(&UnconfirmedSends::path(state)).unwrap_or_default();

@@ -24,6 +24,7 @@ use super::{
     kept::Kept,
     marks::{self, Mark},
     record::MessageRecord,
+    remote::Remote,
     reserved_ids::ReservedId,
     spool_file::{self, Described, MessageReader, PART_SUFFIX, ReadError},
 };
@@ -42,6 +43,8 @@ pub(super) struct Spool {
     names: Arc<Names>,
     /// Bodies of relayed messages.
     pub(super) kept: Kept,
+    /// Where messages are durable, when that is not here: then nothing here is synced, and what is missing is fetched.
+    pub(super) remote: Option<Arc<dyn Remote>>,
     pub(super) faults: Faults,
 }
 
@@ -77,13 +80,18 @@ pub(super) struct Listing {
 
 impl Spool {
     /// Opens or creates the tree under the state directory.
-    pub(super) fn open(state: &Path, faults: Faults) -> io::Result<Self> {
+    pub(super) fn open(
+        state: &Path,
+        remote: Option<Arc<dyn Remote>>,
+        faults: Faults,
+    ) -> io::Result<Self> {
         let spool = Self {
             root: state.join("spool"),
             damaged: state.join("damaged"),
             directories: DirectorySync::start(faults.clone())?,
             names: Arc::default(),
             kept: Kept::open(state)?,
+            remote,
             faults,
         };
         let mut private = fs::DirBuilder::new();
@@ -148,16 +156,51 @@ impl Spool {
         }
     }
 
+    /// The same where messages are durable elsewhere, with the record of one that has just come.
+    pub(super) async fn store_at(
+        self: &Arc<Self>,
+        remote: Arc<dyn Remote>,
+        (id, record): (QueueId, MessageRecord),
+        mut part: PartFile,
+        rest: Vec<u8>,
+    ) -> Result<(), QueueError> {
+        let spool = Arc::clone(self);
+        let work = move || {
+            let path = spool.path(id);
+            let named = part.write(&rest).and_then(|()| part.rename(&path));
+            named.map_err(|error| refused(&error))?;
+            part.file = None;
+            remote.store(id, &record, &path).inspect_err(|_| {
+                // The client will hear that it must keep the message.
+                if let Err(error) = spool.remove(id) {
+                    warn!(%id, error = %error, "the file of a refused message cannot be removed");
+                }
+            })
+        };
+        blocking(work).await?
+    }
+
+    /// Opens the file of a message, which may have to be fetched.
+    fn open_file(&self, id: QueueId) -> io::Result<File> {
+        self.faults.at(Step::Open)?;
+        let path = self.path(id);
+        match (File::open(&path), &self.remote) {
+            (Err(error), Some(remote)) if error.kind() == io::ErrorKind::NotFound => {
+                remote.fetch(id, &path)?;
+                File::open(path)
+            }
+            (opened, _) => opened,
+        }
+    }
+
     /// Opens a message after checking it.
     pub(super) fn read(&self, id: QueueId) -> Result<MessageReader, ReadError> {
-        self.faults.at(Step::Open)?;
-        MessageReader::of_file(File::open(self.path(id))?)
+        MessageReader::of_file(self.open_file(id)?)
     }
 
     /// Checks a message and returns what it says about itself.
     pub(super) fn describe(&self, id: QueueId) -> Result<Described, ReadError> {
-        self.faults.at(Step::Open)?;
-        spool_file::describe_file(&mut File::open(self.path(id))?)
+        spool_file::describe_file(&mut self.open_file(id)?)
     }
 
     /// Removes a message's file. That it is gone already is fine: a crash may have come in between.
@@ -207,7 +250,11 @@ impl Spool {
 
     /// Everything in the spool, by name only.
     pub(super) fn list(&self) -> io::Result<Listing> {
-        list_below(&self.root)
+        match &self.remote {
+            // What lies here is a part of it, and perhaps of what other hosts have by now.
+            Some(remote) => Ok(Listing { messages: remote.ids()?, ..Listing::default() }),
+            None => list_below(&self.root),
+        }
     }
 
     /// Octets that the file system still has for us.
@@ -387,6 +434,8 @@ pub(super) fn refused(error: &io::Error) -> QueueError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             QueueError::Full(format!("the queue's disk is full: {}", reasons::of_file(error)))
         }
+        // It is no disk that has said so.
+        io::ErrorKind::NotConnected => QueueError::Unavailable(error.to_string()),
         _ => QueueError::Unavailable(format!(
             "the queue's disk does not work: {}",
             reasons::of_file(error)

@@ -652,6 +652,14 @@ impl Refusing {
             remedy: remedy.to_owned(),
         })
     }
+
+    /// The same of a queue in a database that is away: no new start of the process would mend that.
+    #[must_use]
+    pub(crate) fn for_its_database(self) -> Self {
+        let remedy = "Look at the database and at the way to it. Clients hear 451, keep their mail and come again; it goes on \
+                      by itself once the database answers";
+        Self { failed: false, remedy: remedy.to_owned(), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -309,17 +309,17 @@ impl fmt::Display for Warning {
 }
 
 /// All that may go wrong. `addresses` are those that are listened on, `store` is the resolved directory of
-/// the queue.
+/// the queue, where that has to last.
 #[must_use]
 pub fn warnings(
     listener: &Options,
     addresses: &[SocketAddr],
-    store: &Path,
+    store: Option<&Path>,
     machine: &Machine,
 ) -> Vec<Warning> {
     gateways(listener, addresses, machine)
         .into_iter()
-        .chain(volatile(Kept::Queue, store, machine))
+        .chain(store.and_then(|store| volatile(Kept::Queue, store, machine)))
         .chain(open_addresses(listener, addresses, machine))
         .collect()
 }

@@ -255,14 +255,14 @@ fn check(
     };
     let accounts = sections.account.check(&sections.queue, &delivery, &shared, report);
     let (routes, ways) = sections.route.check(&accounts, report);
-    let ways = routes.iter().map(|route| RouteKey::of(&route.name)).zip(ways).collect();
     listener.rules = Arc::new(rules.with_routes(routes));
+    let fleet = sections.fleet.check(&hostname, surroundings, report);
     Settings {
         source,
         admin: sections.admin.check(&listener, report),
         alert: sections.alert.check(&hostname, ca_file, secrets, report),
-        fleet: sections.fleet.check(&hostname, surroundings, report),
-        queue: sections.queue.options(state, hostname, (fairness, storms)),
+        queue: sections.queue.options((state, hostname), (fairness, storms), &fleet, report),
+        fleet,
         listener,
         telemetry: sections.log.options(),
         log_output: sections.log.output,

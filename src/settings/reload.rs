@@ -48,6 +48,7 @@ const AT_A_START: &[&str] = &[
     "listener.proxy_addresses",
     "sendmail.socket",
     "sendmail.drop_directory",
+    "queue.backend",
     "queue.directory",
     "queue.uncertain",
     "admin.socket",

@@ -3,7 +3,7 @@
 //! Rule: a route that names nobody, or an account that there is not, is refused where it stands. Must not know how a message
 //! is judged, nor how accounts stand.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Deserializer};
 
@@ -95,10 +95,10 @@ impl Routes {
         &self,
         accounts: &[FurtherAccount],
         report: &mut Report<'_>,
-    ) -> (Vec<rules::Rule>, Vec<ways::Route>) {
+    ) -> (Vec<rules::Rule>, BTreeMap<RouteKey, ways::Route>) {
         let known: Vec<&str> =
             [MAIN].into_iter().chain(accounts.iter().map(|one| one.name.as_str())).collect();
-        let (mut judged, mut carried): (Vec<rules::Rule>, Vec<ways::Route>) = Default::default();
+        let (mut judged, mut carried): (Vec<rules::Rule>, BTreeMap<_, _>) = Default::default();
         let names: Vec<Option<&str>> = self.0.iter().map(|one| one.name.as_deref()).collect();
         let mut patterns = 0;
         for (index, section) in self.0.iter().enumerate() {
@@ -118,11 +118,10 @@ impl Routes {
                 accounts: accounts.iter().map(|name| Arc::from(*name)).collect(),
                 ..Effect::default()
             };
+            let accounts = accounts.into_iter().map(AccountKey::of).collect();
+            let way = ways::Route { accounts, fail_over: section.fail_over };
+            carried.insert(RouteKey::of(&name), way);
             judged.push(rules::Rule { name, matchers, effect });
-            carried.push(ways::Route {
-                accounts: accounts.into_iter().map(AccountKey::of).collect(),
-                fail_over: section.fail_over,
-            });
         }
         (judged, carried)
     }

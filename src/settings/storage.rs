@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     report::{Report, in_range},
-    value::{path, path_or_off, section, size, text, whole, whole_if_any},
+    value::{Words, path, path_or_off, section, size, text, whole, whole_if_any},
 };
 use crate::{
     budget::Limit,
@@ -20,8 +20,12 @@ use crate::{
         Uncertain,
         provider::{Profile, Provider},
     },
+    fleet,
     listener::options::Local,
-    queue::{self, options::Fairness},
+    queue::{
+        self,
+        options::{Backend, Fairness},
+    },
     rules::Rules,
     sendmail::configured,
 };
@@ -45,6 +49,7 @@ const OWNER_RESERVE: i64 = 25;
 section! {
     /// `[queue]`: where mail waits and for how long.
     pub(super) struct Queue {
+        backend: Backend = Backend::Sled, "text";
         directory: Option<PathBuf> = None, "path";
         pub(super) lifetime: Duration = 5 * DAY, "text";
         pub(super) dead_letter_lifetime: Duration = 30 * DAY, "text";
@@ -57,6 +62,11 @@ section! {
         pub(super) uncertain: Uncertain = Uncertain::ResendOnce, "text";
         pub(super) fail_over_after: Duration = MINUTE, "text";
     }
+}
+
+impl Words for Backend {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("sled", Self::Sled), ("postgres", Self::Postgres)];
 }
 
 /// The queue's own defaults.
@@ -109,14 +119,42 @@ impl Queue {
         self.min_free_bytes = in_range!(report.within, section, self.min_free_bytes, bytes);
     }
 
+    /// The database in which the queue is; `None` where it is in its directory.
+    fn database(
+        &self,
+        fleet: Option<&fleet::Options>,
+        report: &mut Report<'_>,
+    ) -> Option<fleet::Options> {
+        if self.backend == Backend::Sled {
+            return None;
+        }
+        if fleet.is_none() {
+            let (what, remedy) = if fleet::IS_BUILT_IN {
+                (
+                    "a queue in PostgreSQL is in the database of the fleet, and [fleet] names none",
+                    "Write where the database is: [fleet] database (docs/fleet.md), or \"sled\" for a queue on this host's disk.",
+                )
+            } else {
+                (
+                    "this pillarbox was built without fleets, whose database the queue would be in",
+                    "Write \"sled\", or build it with the feature `fleet`, which is on by default.",
+                )
+            };
+            report.add(Self::SECTION, "backend", what, remedy);
+        }
+        fleet.cloned()
+    }
+
     /// What the queue is told.
     pub(super) fn options(
         &self,
-        directory: PathBuf,
-        hostname: String,
+        (directory, hostname): (PathBuf, String),
         (fairness, storms): (Fairness, queue::folding::Options),
+        fleet: &Option<fleet::Options>,
+        report: &mut Report<'_>,
     ) -> queue::options::Options {
         queue::options::Options {
+            database: self.database(fleet.as_ref(), report),
             fairness,
             storms,
             max_bytes: self.max_bytes,

@@ -141,7 +141,7 @@ contract! {
     async fn what_is_held_because_no_answer_came_is_told_of_once_and_expires_like_a_dead_letter(mut queue) {
         let id = queue.accept(&["lost@example.net"]).await;
         for _ in 0..2 {
-            queue.store().final_dot(queue.claim().await.id).unwrap();
+            queue.store().final_dot(queue.claim().await.id).await.unwrap();
             queue.crash().await;
         }
         let of_a_person = queue.accept(&["later@example.net"]).await;

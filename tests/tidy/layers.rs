@@ -55,6 +55,8 @@ const BELOW: &[&str] = &["secret", "smtp"];
 const ALONG_A_ROW: &[(&str, &str)] = &[
     // The checked settings hold the Options of every module, those of the admin API as well.
     ("settings", "admin"),
+    // The queue of a host without a disk is in the fleet's database.
+    ("queue", "fleet"),
     // A lock is taken in one way everywhere.
     ("clock", "sync"),
 ];

@@ -20,6 +20,12 @@ use crate::{
 
 /// Checks and prints: a line for each finding as it is found, then what there is.
 pub(super) fn run(out: &mut dyn Screen, options: &Options, as_json: bool) -> Result<(), Failure> {
+    if options.database.is_some() {
+        let words = "the queue is in the fleet's database ([queue] backend), of which this command knows nothing: PostgreSQL \
+                     checks its own tables (pg_amcheck), and each host checks every message before it sends it. \
+                     For a queue on disk name it: --directory DIR";
+        return Err(Failure::new(Exit::Usage, words));
+    }
     let inspection = look(options)?;
     let files = inspection.messages()?.len() + inspection.kept();
     let progress = Progress::new("files checked", Some(files as u64));
@@ -52,9 +58,14 @@ pub(super) fn run(out: &mut dyn Screen, options: &Options, as_json: bool) -> Res
     }
 }
 
-/// Looks into a queue; the copy of its index lies in the directory for temporary files ($TMPDIR).
+/// Looks into a queue; the copy of its index, or of all of it, lies in the directory for temporary files ($TMPDIR).
 pub(super) fn look(options: &Options) -> Result<Inspection, Failure> {
-    Ok(Inspection::open(&options.directory, &std::env::temp_dir())?)
+    let scratch = std::env::temp_dir();
+    #[cfg(feature = "fleet")]
+    if let Some(database) = &options.database {
+        return Ok(Inspection::of_database(database, &scratch)?);
+    }
+    Ok(Inspection::open(&options.directory, &scratch)?)
 }
 
 fn print(out: &mut dyn Screen, finding: &Finding, as_json: bool) -> std::io::Result<()> {

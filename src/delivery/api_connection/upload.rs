@@ -79,7 +79,7 @@ impl Feed {
         stage: &StageCell,
     ) -> Result<Fed, QueueError>
     where
-        F: FnOnce() -> Result<(), QueueError> + Send,
+        F: Future<Output = Result<(), QueueError>> + Send,
     {
         let (mut left, mut before_last) = (self.octets, Some(before_last));
         while let Some(block) = reader.next_block()? {
@@ -89,7 +89,7 @@ impl Feed {
             if left == 0
                 && let Some(before_last) = before_last.take()
             {
-                before_last()?;
+                before_last.await?;
                 stage.enter(Stage::FinalDot);
             }
             place.send(Bytes::from(block));

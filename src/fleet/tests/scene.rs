@@ -39,19 +39,19 @@ impl Password for Known {
 }
 
 /// A database of its own on the shared server.
-pub(super) struct Scene {
+pub(crate) struct Scene {
     pub(super) server: Arc<Server>,
     pub(super) database: String,
 }
 
 impl Scene {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let server = Server::shared();
         let database = server.database();
         Self { server, database }
     }
 
-    pub(super) fn options(&self) -> Database {
+    pub(crate) fn options(&self) -> Database {
         Database {
             place: Place::Host("127.0.0.1".into()),
             port: self.server.port,
@@ -66,7 +66,7 @@ impl Scene {
         Postgres::new(self.options())
     }
 
-    pub(super) fn sql(&self, statement: &str) -> String {
+    pub(crate) fn sql(&self, statement: &str) -> String {
         self.server.sql(&self.database, statement)
     }
 

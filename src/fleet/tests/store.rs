@@ -290,7 +290,8 @@ async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
     let books = scene.books();
     assert!(granted(books.reserve(ACCOUNT, "a", &ask(3, 10)).await).is_some());
     scene.sql(
-        "DROP TABLE pillarbox.host;
+        "DROP TABLE pillarbox.host, pillarbox.body, pillarbox.message, pillarbox.queue, pillarbox.standing, pillarbox.history;
+         DROP FUNCTION pillarbox.make_days(), pillarbox.drop_days(bigint);
          ALTER TABLE pillarbox.version DROP COLUMN oldest;
          ALTER TABLE pillarbox.account DROP COLUMN word_number, DROP COLUMN word, DROP COLUMN word_said_at,
              DROP COLUMN word_at, DROP COLUMN probe_token, DROP COLUMN probe_host, DROP COLUMN probe_until;

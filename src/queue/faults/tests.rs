@@ -18,6 +18,8 @@ use crate::{
 };
 
 const LIMIT: u32 = 400;
+/// Days in which everything leaves.
+const DRAINS: usize = 10;
 
 struct Run {
     directory: tempfile::TempDir,
@@ -32,6 +34,9 @@ struct Run {
     spent: u32,
     /// Settlements that the queue did not take.
     unsettled: u32,
+    /// Where the queue is, when that is no disk.
+    #[cfg(feature = "fleet")]
+    database: Option<crate::fleet::tests::scene::Scene>,
 }
 
 impl Run {
@@ -45,6 +50,8 @@ impl Run {
             relayed: BTreeMap::new(),
             spent: 0,
             unsettled: 0,
+            #[cfg(feature = "fleet")]
+            database: None,
         }
     }
 
@@ -52,8 +59,31 @@ impl Run {
         let mut options = Options::new(self.directory.path().into());
         options.min_free_bytes = 0;
         let clock = Arc::new(self.clock.clone());
+        #[cfg(feature = "fleet")]
+        if let Some(scene) = &self.database {
+            let database = crate::fleet::Options { host: "a".into(), database: scene.options() };
+            return Queue::open_in_database(options, &database, clock, self.faults.clone())
+                .unwrap();
+        }
         Queue::open_on(options, clock, self.faults.clone()).unwrap()
     }
+
+    /// What an earlier process has left in a database comes in by itself.
+    #[cfg(feature = "fleet")]
+    async fn all_has_come(&self, store: &Queue) {
+        let Some(scene) = &self.database else { return };
+        let mut polls = 0;
+        while scene.sql("SELECT count(*) FROM pillarbox.message")
+            != store.totals().messages.to_string()
+        {
+            polls += 1;
+            assert!(polls < 500, "it never came");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[cfg(not(feature = "fleet"))]
+    async fn all_has_come(&self, _: &Queue) {}
 
     async fn accept(&mut self, store: &Queue) {
         let recipients = [1, 1, 2, 20][self.random.usize(..4)];
@@ -85,7 +115,7 @@ impl Run {
             return None;
         };
         let readable = store.open_message(claimed.id).await.is_ok();
-        let outcome = if readable && store.final_dot(claimed.id).is_ok() {
+        let outcome = if readable && store.final_dot(claimed.id).await.is_ok() {
             *self.relayed.entry(claimed.id).or_default() += 1;
             self.spent += u32::try_from(claimed.recipients.len()).unwrap();
             Outcome::Relayed { reply: "250 2.0.0 OK".into() }
@@ -113,7 +143,7 @@ impl Run {
 
     /// Everything that waits leaves, a day after the other when the budget is spent.
     async fn drain(&mut self, store: &Queue) {
-        for _ in 0..10 {
+        for _ in 0..DRAINS {
             let before = self.spent;
             while self.relay(store).await.is_some() {}
             let spent = self.spent - before;
@@ -135,7 +165,21 @@ async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
     let seed = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("PILLARBOX_TEST_SEED={seed}");
-    let mut run = Run::new(seed);
+    nothing_acknowledged_is_lost(Run::new(seed), seed).await;
+}
+
+#[cfg(feature = "fleet")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_in_a_database_that_fails_at_random() {
+    let seed = std::env::var("PILLARBOX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("PILLARBOX_TEST_SEED={seed}");
+    let scene = crate::fleet::tests::scene::Scene::new();
+    let run = Run { database: Some(scene), ..Run::new(seed) };
+    nothing_acknowledged_is_lost(run, seed).await;
+}
+
+async fn nothing_acknowledged_is_lost(mut run: Run, seed: u64) {
     let mut steps = BTreeSet::new();
     for life in 0..LIVES_MAX {
         // Chance may leave a kind of step alone for three lives.
@@ -156,13 +200,15 @@ async fn nothing_acknowledged_is_lost_on_a_disk_whose_steps_fail_at_random() {
         run.faults.set(0);
         store.close().await;
         drop(store);
-        assert_eq!(blobs(run.directory.path()), 0, "seed {seed}");
+        let sled = run.directory.path().join("queue.sled").exists();
+        assert!(!sled || blobs(run.directory.path()) == 0, "seed {seed}");
         steps.extend(run.faults.failed().into_iter().map(|step| format!("{step:?}")));
     }
     assert!(run.spent <= LIMIT, "seed {seed}: {} recipients within a day", run.spent);
     assert!(steps.len() > 4, "seed {seed}: only {steps:?} ever failed");
     run.clock.advance(Duration::from_secs(25 * 3600));
     let store = run.open();
+    run.all_has_come(&store).await;
     run.drain(&store).await;
     let lost: Vec<_> =
         run.acknowledged.iter().filter(|id| !run.relayed.contains_key(*id)).collect();

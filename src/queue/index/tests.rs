@@ -1,6 +1,6 @@
-//! The contract of an index, run against the one in memory and the one in sled.
+//! The contract of an index, run against the one in memory, the one in sled and the one in PostgreSQL.
 //!
-//! Each test is a sentence about the index; `contract!` runs it on both. An index can be opened again, as the next
+//! Each test is a sentence about the index; `contract!` runs it on each. An index can be opened again, as the next
 //! process does.
 
 use rustix::io::Errno;
@@ -19,6 +19,8 @@ use crate::{
         state::{AccountCondition, Recipient, RecipientState},
     },
 };
+#[cfg(feature = "fleet")]
+use crate::{fleet, queue::database::Place};
 
 const START: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -28,6 +30,9 @@ struct Fixture {
     source: Box<dyn IndexSource>,
     faults: Faults,
     index: Option<Arc<dyn Index>>,
+    /// The server of the database.
+    #[cfg(feature = "fleet")]
+    _scene: Option<fleet::tests::scene::Scene>,
 }
 
 impl Fixture {
@@ -40,9 +45,25 @@ impl Fixture {
         Self::of(Box::new(SledFiles), Faults::random(0, 0))
     }
 
+    #[cfg(feature = "fleet")]
+    fn postgres() -> Self {
+        let (scene, faults) = (fleet::tests::scene::Scene::new(), Faults::random(0, 0));
+        let options = fleet::Options { host: "a".into(), database: scene.options() };
+        let clock = Arc::new(crate::clock::SystemClock::new());
+        let place = Place::new(&options, clock, faults.clone()).unwrap();
+        Self { _scene: Some(scene), ..Self::of(Box::new(place), faults) }
+    }
+
     fn of(source: Box<dyn IndexSource>, faults: Faults) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut fixture = Self { directory, source, faults, index: None };
+        let mut fixture = Self {
+            directory,
+            source,
+            faults,
+            index: None,
+            #[cfg(feature = "fleet")]
+            _scene: None,
+        };
         fixture.reopen();
         fixture
     }
@@ -176,6 +197,12 @@ macro_rules! contract {
             #[test]
             fn sled() {
                 run(Fixture::sled());
+            }
+
+            #[cfg(feature = "fleet")]
+            #[test]
+            fn postgres() {
+                run(Fixture::postgres());
             }
         })*
     };

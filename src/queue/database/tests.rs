@@ -1,0 +1,258 @@
+//! Queues of several hosts in a real PostgreSQL: what one leaves another sends, and nobody sends what is no longer his.
+
+use super::*;
+use crate::{
+    clock::{ManualClock, SystemClock},
+    fleet::tests::scene::Scene,
+    queue::{
+        Claim, ClaimedMessage, Outcome, Settlement,
+        fixtures::{LIMITS, accept, envelope},
+        state::RecipientState,
+    },
+};
+
+/// What a busy machine may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+struct Host {
+    directory: tempfile::TempDir,
+    queue: Queue,
+}
+
+impl Host {
+    fn start(scene: &Scene, name: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = open(scene, name, directory.path()).unwrap();
+        Self { directory, queue }
+    }
+
+    async fn accept(&self) -> QueueId {
+        accept(&self.queue, SystemClock::new().wall()).await
+    }
+
+    async fn claim(&self) -> ClaimedMessage {
+        let claim = self.queue.claim_due(SystemClock::new().now(), LIMITS).await.unwrap();
+        let Claim::Message(claimed) = claim else { panic!("{claim:?}") };
+        claimed
+    }
+
+    /// The first recipient of a message, once it has come.
+    async fn state(&self, id: QueueId) -> RecipientState {
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(found) = self.queue.show(id).await.unwrap() {
+                return found.recipients()[0].state.clone();
+            }
+            assert!(waited < PATIENCE, "{id} never came");
+            tokio::time::sleep(POLL).await;
+            waited += POLL;
+        }
+    }
+}
+
+fn open(scene: &Scene, name: &str, directory: &Path) -> Result<Queue, QueueOpenError> {
+    open_by(scene, name, directory, Arc::new(SystemClock::new()))
+}
+
+fn open_by(
+    scene: &Scene,
+    name: &str,
+    directory: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<Queue, QueueOpenError> {
+    let mut options = Options::new(directory.into());
+    options.min_free_bytes = 0;
+    let database = fleet::Options { host: name.into(), database: scene.options() };
+    Queue::open_in_database(options, &database, clock, Faults::default())
+}
+
+/// As if nothing had been heard of a host for longer than its lease.
+fn silence(scene: &Scene, name: &str) {
+    scene.sql(&format!(
+        "UPDATE pillarbox.queue SET lease_until = clock_timestamp() - interval '1 s' WHERE host = '{name}'"
+    ));
+}
+
+fn relayed(claimed: &ClaimedMessage) -> Settlement {
+    let outcome = Outcome::Relayed { reply: "250 OK".into() };
+    let at = SystemClock::new().wall();
+    Settlement { reservation: claimed.reservation, at, outcomes: vec![(0, outcome)] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_silent_host_had_comes_to_another_and_it_sends_nothing_any_more() {
+    let scene = Scene::new();
+    let silent = Host::start(&scene, "silent");
+    let (sent, unsent) = (silent.accept().await, silent.accept().await);
+    let waiting = silent.accept().await;
+    let in_doubt = silent.claim().await;
+    silent.queue.final_dot(in_doubt.id).await.unwrap();
+    let claimed = silent.claim().await;
+    assert_eq!((in_doubt.id, claimed.id), (sent, unsent));
+    silence(&scene, "silent");
+    let other = Host::start(&scene, "other");
+    let resent = other.state(sent).await;
+    assert!(matches!(resent, RecipientState::Queued { resend: true, .. }), "{resent:?}");
+    for id in [unsent, waiting] {
+        let again = other.state(id).await;
+        assert!(matches!(again, RecipientState::Queued { resend: false, .. }), "{again:?}");
+    }
+    // It comes back in the middle of an attempt, and brings a new message.
+    silent.queue.final_dot(unsent).await.unwrap_err();
+    let mut draft = silent.queue.begin(envelope(Timestamp(1))).unwrap();
+    draft.write(b"Subject: late\r\n\r\n\r\n").await.unwrap();
+    silent.queue.enqueue(draft).await.unwrap_err();
+    let why = silent.queue.failed().await;
+    assert!(why.contains("another host has taken over"), "{why}");
+    silent.queue.settle(claimed.id, relayed(&claimed)).await.unwrap_err();
+    assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.message"), "3");
+    assert_eq!(other.queue.totals().messages, 3);
+    // Its octets are with the database.
+    for _ in 0..3 {
+        let claimed = other.claim().await;
+        let mut reader = other.queue.open_message(claimed.id).await.unwrap();
+        let block = reader.next_block().unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&block).contains("Subject: toner"));
+        other.queue.final_dot(claimed.id).await.unwrap();
+        other.queue.settle(claimed.id, relayed(&claimed)).await.unwrap();
+    }
+    let left =
+        "SELECT (SELECT count(*) FROM pillarbox.message), (SELECT count(*) FROM pillarbox.body),
+        (SELECT count(*) FROM pillarbox.history), (SELECT count(*) FROM pillarbox.queue)";
+    assert_eq!(scene.sql(left), "0|0|3|1");
+    other.queue.close().await;
+    assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.queue"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_leaves_the_mail_to_others_at_once_and_one_of_them_takes_it() {
+    let scene = Scene::new();
+    let (first, second) = (Host::start(&scene, "first"), Host::start(&scene, "second"));
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(first.accept().await);
+    }
+    first.queue.hold(ids[0], Timestamp(1), "asked".into()).await.unwrap();
+    first.queue.close().await;
+    let third = Host::start(&scene, "third");
+    let mut waited = Duration::ZERO;
+    while second.queue.totals().messages + third.queue.totals().messages < 20 {
+        assert!(waited < PATIENCE, "it never came");
+        tokio::time::sleep(POLL).await;
+        waited += POLL;
+    }
+    let taker = if third.queue.totals().messages > 0 { &third } else { &second };
+    assert_eq!(taker.queue.totals().messages, 20, "a queue goes as a whole");
+    let held = taker.state(ids[0]).await;
+    assert!(matches!(&held, RecipientState::Held { reason, .. } if reason == "asked"), "{held:?}");
+    // What was cached by an earlier process is not what this host has.
+    let cached = third.directory.path().to_owned();
+    third.queue.close().await;
+    second.queue.close().await;
+    drop((first, second, third.queue));
+    let again = open(&scene, "third", &cached).unwrap();
+    let again = Host { directory: tempfile::tempdir().unwrap(), queue: again };
+    again.state(ids[19]).await;
+    assert_eq!(again.queue.totals().messages, 20);
+    again.queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_host_takes_nothing_over_until_it_takes_mail_again() {
+    let scene = Scene::new();
+    let clock = ManualClock::new(SystemClock::new().wall());
+    let directory = tempfile::tempdir().unwrap();
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let drained = open_by(&scene, "drained", directory.path(), shared).unwrap();
+    drained.drained().set(Some(clock.wall()));
+    // What it has begun before it heard of it is over.
+    clock.advance(LOOK_EVERY);
+    tokio::time::sleep(POLL).await;
+    let gone = Host::start(&scene, "gone");
+    gone.accept().await;
+    gone.queue.close().await;
+    let look = async || {
+        clock.advance(LOOK_EVERY);
+        tokio::time::sleep(POLL).await;
+        drained.totals().messages
+    };
+    for _ in 0..20 {
+        assert_eq!(look().await, 0);
+    }
+    drained.drained().set(None);
+    let mut looks = 0;
+    while look().await == 0 {
+        assert!(looks < 3_000, "it never came");
+        looks += 1;
+    }
+    drained.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_of_the_disk_is_not_forgotten_by_a_change_of_the_backend() {
+    let scene = Scene::new();
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = Options::new(directory.path().into());
+    options.min_free_bytes = 0;
+    let on_disk = Queue::open(options, Arc::new(SystemClock::new())).unwrap();
+    accept(&on_disk, SystemClock::new().wall()).await;
+    on_disk.close().await;
+    let refused = open(&scene, "a", directory.path()).unwrap_err().to_string();
+    assert!(refused.contains("(messages: 1)") && refused.contains("docs/fleet.md"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_is_there_and_claims_of_two_hosts_have_different_numbers() {
+    let scene = Scene::new();
+    let (first, second) = (Host::start(&scene, "first"), Host::start(&scene, "second"));
+    let ids = [first.accept().await, second.accept().await];
+    let claims = [first.claim().await, second.claim().await];
+    assert_eq!(claims.each_ref().map(|claimed| claimed.id), ids);
+    assert_ne!(claims[0].reservation >> 40, claims[1].reservation >> 40);
+    let rows = "SELECT count(*) FROM pillarbox.message WHERE claim IS NOT NULL AND NOT dot";
+    assert_eq!(scene.sql(rows), "2");
+    first.queue.final_dot(ids[0]).await.unwrap();
+    assert_eq!(scene.sql(rows), "1");
+    // A dot is of one claim: the next one has not sent it yet.
+    let outcome = Outcome::NotTried { until: None };
+    let settlement = Settlement {
+        reservation: claims[0].reservation,
+        at: SystemClock::new().wall(),
+        outcomes: vec![(0, outcome)],
+    };
+    let now = SystemClock::new().now();
+    let (settled, claim) = first.queue.settle_and_claim(ids[0], settlement, now, LIMITS).await;
+    settled.unwrap();
+    assert!(matches!(claim, Ok(Claim::Message(_))), "{claim:?}");
+    assert_eq!(scene.sql(rows), "2");
+    first.queue.close().await;
+    second.queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_of_the_history_are_made_ahead_and_dropped_whole() {
+    let scene = Scene::new();
+    let host = Host::start(&scene, "a");
+    let days = || {
+        scene.sql(
+            "SELECT count(*) FROM pg_class WHERE relname ~ '^history_[0-9]{8}$' AND relkind = 'r'",
+        )
+    };
+    assert_eq!(days(), "3");
+    let id = host.accept().await;
+    let claimed = host.claim().await;
+    host.queue.settle(id, relayed(&claimed)).await.unwrap();
+    let now = SystemClock::new().wall();
+    host.queue.prune_history(now.before(Duration::from_secs(3_600))).await.unwrap();
+    assert_eq!((days().as_str(), host.queue.history(None, 9).await.unwrap().len()), ("3", 1));
+    host.queue.prune_history(now.after(Duration::from_secs(86_400))).await.unwrap();
+    assert_eq!((days().as_str(), host.queue.history(None, 9).await.unwrap().len()), ("2", 0));
+    // Without a day of its own it is with the others.
+    let id = host.accept().await;
+    let claimed = host.claim().await;
+    host.queue.settle(id, relayed(&claimed)).await.unwrap();
+    assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.history_other"), "1");
+    assert!(host.queue.finished(id).await.unwrap().is_some());
+    host.queue.close().await;
+}
