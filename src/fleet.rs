@@ -74,8 +74,8 @@ const LOOKS_BETWEEN_SWEEPS: u32 = 120;
 
 /// Settings refuse a [fleet] where it is not built in.
 #[cfg(not(feature = "fleet"))]
-pub(crate) async fn examine(_: &Options) -> Result<Examined, books::Trouble> {
-    Err(books::Trouble("this pillarbox was built without fleets".to_owned()))
+pub(crate) async fn examine(_: &Options) -> Result<Examined, Trouble> {
+    Err(Trouble("this pillarbox was built without fleets".to_owned()))
 }
 
 /// Whether this program was built with what a fleet needs.

@@ -2,6 +2,10 @@
 //!
 //! Rule: whoever keeps them takes one claim for an account at a time and stamps it by a clock of his own, which never goes
 //! back. What is not settled in its lease counts until a whole window after the lease. Must not know where they are kept.
+#![cfg_attr(
+    not(feature = "fleet"),
+    allow(dead_code, reason = "without the feature no books give these answers")
+)]
 
 use std::{fmt, time::Duration};
 
