@@ -266,6 +266,21 @@ fn kubernetes_each_host_of_the_fleet_has_a_name_and_a_volume_that_stay_and_reach
 }
 
 #[test]
+fn kubernetes_a_fleet_without_volumes_keeps_its_mail_in_the_database_it_reaches() {
+    let documents = yaml("deploy/kubernetes/fleet-without-volumes.yaml");
+    let (file, pod) = relay_of_a_cluster(&documents, "Deployment");
+    assert_eq!(file["queue"]["backend"].as_str(), Some("postgres"));
+    assert!(file["fleet"]["database"].as_str().unwrap().starts_with("postgres://pillarbox@"));
+    assert!(pod.get("hostname").is_none(), "its pod's name is the host's, and each has its own");
+    let volumes = pod["volumes"].as_array().unwrap();
+    let queue = volumes.iter().find(|volume| volume["name"] == "queue").unwrap();
+    assert!(queue["emptyDir"].is_object(), "{queue}");
+    assert!(documents.iter().all(|one| one["kind"] != "PersistentVolumeClaim"));
+    let policy = &kind(&documents, "NetworkPolicy")["spec"]["egress"];
+    assert!(policy.as_array().unwrap().iter().any(|rule| rule["ports"][0]["port"] == 5432));
+}
+
+#[test]
 fn kubernetes_the_sidecar_starts_before_its_application_and_listens_to_the_pod_alone() {
     let documents = yaml("deploy/kubernetes/sidecar.yaml");
     let pod = &kind(&documents, "StatefulSet")["spec"]["template"]["spec"];
