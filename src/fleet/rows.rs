@@ -19,7 +19,7 @@ use std::{
 
 use thiserror::Error;
 use tokio::runtime::{self, Runtime};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     books::Trouble,
@@ -264,17 +264,14 @@ impl Rows {
         }
     }
 
-    /// Takes over a part of what a dead host has left. Says how many messages, and whose they were; `None` where there is
-    /// nothing to take over.
-    pub(crate) fn take_over(
-        &self,
-    ) -> impl Future<Output = Result<Option<(u64, String)>, Refusal>> + Send + 'static {
+    /// Takes over a part of what a dead host has left; says whether there was a dead host.
+    pub(crate) fn take_over(&self) -> impl Future<Output = Result<bool, Refusal>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
         async move { inner.take_over().await }
     }
 
     /// The same by a thread that waits.
-    pub(crate) fn take_over_now(&self) -> Result<Option<(u64, String)>, Refusal> {
+    pub(crate) fn take_over_now(&self) -> Result<bool, Refusal> {
         self.wait(|inner| async move { inner.take_over().await })
     }
 
@@ -414,11 +411,14 @@ impl Inner {
         Ok(())
     }
 
-    async fn take_over(&self) -> Result<Option<(u64, String)>, Refusal> {
+    async fn take_over(&self) -> Result<bool, Refusal> {
         let held = self.transaction(&self.lease).await?;
         let taken = step(statements::take_over(held.client(), self.number(), PAGE)).await?;
         commit(held).await?;
-        Ok(taken)
+        if let Some((messages, host)) = taken.as_ref().filter(|(messages, _)| *messages > 0) {
+            info!(messages, host, "the mail of a host that is gone is taken over");
+        }
+        Ok(taken.is_some())
     }
 
     async fn make_days(&self) -> Result<(), Refusal> {

@@ -211,15 +211,12 @@ impl Keeper {
             drop(rows);
             let taken = taking.await;
             match &taken {
-                Ok(Some((messages, host))) if *messages > 0 => {
-                    info!(messages, host, "the mail of a host that is gone is taken over");
-                }
                 Ok(_) => {}
                 Err(Refusal::Lost) => return self.lost(),
                 Err(Refusal::Trouble(trouble)) => debug!(%trouble, "nothing is taken over"),
             }
             let Some(came) = self.receive().await else { return };
-            if came == 0 && !matches!(taken, Ok(Some(_))) {
+            if came == 0 && !matches!(taken, Ok(true)) {
                 self.pause().await;
             }
         }

@@ -9,8 +9,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tracing::info;
-
 use super::{
     id::QueueId,
     index::{Changes, DeadKey, EndKey, Entries, FoundEvents, Index, IndexError, News},
@@ -46,11 +44,7 @@ impl DatabaseIndex {
     /// Takes over what dead hosts have left, and reads everything that waits.
     pub(super) fn open(rows: &Arc<Rows>, mirror: &MemoryIndex) -> Result<Self, IndexError> {
         let number = rows.begin().map_err(refused)?;
-        while let Some((messages, host)) = rows.take_over_now().map_err(refused)? {
-            if messages > 0 {
-                info!(messages, host, "the mail of a host that is gone is taken over");
-            }
-        }
+        while rows.take_over_now().map_err(refused)? {}
         let (rows, mirror) = (Arc::clone(rows), mirror.clone());
         let index = Self { rows, mirror, number, dots: Mutex::default() };
         index.mirror.empty(index.standings()?);
