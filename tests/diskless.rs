@@ -3,18 +3,18 @@
 //!
 //! `tests/fleet/fetch` unpacks the database; without it these tests fail.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
-use fastrand::Rng;
 use pillarbox::sandbox::{Failure, Stage};
 use rustix::process::Signal;
 
 use crate::support::{
     daemon::{Daemon, Home, within},
+    fleet::{in_fleet, submit},
     gmail::Gmail,
     outage::{PLENTY, home_without_brakes, tail},
-    postgres::{PASSWORD, Postgres},
-    submitter::{Acknowledged, Load, Submitters, Wire, message},
+    postgres::Postgres,
+    submitter::{Acknowledged, Load, Submitters},
 };
 
 /// For some daemons and a database on a busy machine.
@@ -47,15 +47,7 @@ impl Scene {
 
     fn host_with_a_disk(&self, name: &'static str) -> Host {
         let home = home_without_brakes(&self.gmail.upstream(), PLENTY);
-        let password = home.path("database-password");
-        fs::write(&password, PASSWORD).expect("a file");
-        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("a mode");
-        let (port, database) = (self.server.port, &self.database);
-        let address = format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable");
-        let home = home
-            .environment("PILLARBOX__FLEET__DATABASE", &address)
-            .environment("PILLARBOX__FLEET__HOST", name)
-            .environment("PILLARBOX__FLEET__PASSWORD_FILE", &password.display().to_string());
+        let home = in_fleet(home, name, (self.server.port, &self.database));
         let upstream = self.gmail.upstream().port;
         Host { name, home, upstream, acknowledged: Vec::new() }
     }
@@ -114,13 +106,7 @@ impl Host {
     fn submit(&mut self, number: usize, size: usize) {
         for _ in 0..number {
             let own = self.acknowledged.len();
-            let message_id = format!("<{own}@{}.example.org>", self.name);
-            let text = message(&message_id, size, &mut Rng::with_seed(own as u64));
-            let recipients = vec![format!("{}-{own}@example.org", self.name)];
-            let mut wire = Wire::connect(self.home.smtp).expect("the relay listens");
-            let reply = wire.submit(&recipients, &text).expect("the connection lasts");
-            let reply = reply.expect("it is taken");
-            self.acknowledged.push(Acknowledged { message_id, recipients, text, reply });
+            self.acknowledged.push(submit(&self.home, self.name, own, size));
         }
     }
 }

@@ -7,16 +7,15 @@ mod account;
 mod faults;
 mod hosts;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
-
-use fastrand::Rng;
+use std::time::Duration;
 
 use crate::support::{
     daemon::{Daemon, Home, within},
+    fleet::{in_fleet, submit},
     gmail::Gmail,
     outage::{ask, home_without_brakes, tail},
     postgres::{PASSWORD, Postgres},
-    submitter::{Acknowledged, Wire, message},
+    submitter::Acknowledged,
 };
 
 /// What the account may send in 24 hours.
@@ -42,15 +41,7 @@ impl Host {
     fn at(name: &'static str, gmail: &Gmail, limit: usize, (port, database): (u16, &str)) -> Self {
         let limit = u32::try_from(limit).expect("a small number");
         let home = home_without_brakes(&gmail.upstream(), limit);
-        let password = home.path("database-password");
-        fs::write(&password, PASSWORD).expect("a file");
-        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("a mode");
-        let address = format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable");
-        let password = password.display().to_string();
-        let home = home
-            .environment("PILLARBOX__FLEET__DATABASE", &address)
-            .environment("PILLARBOX__FLEET__HOST", name)
-            .environment("PILLARBOX__FLEET__PASSWORD_FILE", &password);
+        let home = in_fleet(home, name, (port, database));
         Self { name, home, daemon: None, acknowledged: Vec::new() }
     }
 
@@ -63,13 +54,7 @@ impl Host {
     fn submit(&mut self, number: usize) {
         for _ in 0..number {
             let own = self.acknowledged.len();
-            let message_id = format!("<{own}@{}.example.org>", self.name);
-            let text = message(&message_id, 500, &mut Rng::with_seed(own as u64));
-            let recipients = vec![format!("somebody-{own}@example.org")];
-            let mut wire = Wire::connect(self.home.smtp).expect("the relay listens");
-            let reply = wire.submit(&recipients, &text).expect("the connection lasts");
-            let reply = reply.expect("it is taken");
-            self.acknowledged.push(Acknowledged { message_id, recipients, text, reply });
+            self.acknowledged.push(submit(&self.home, self.name, own, 500));
         }
     }
 

@@ -8,6 +8,7 @@ mod model;
 mod roll;
 #[cfg(feature = "fleet")]
 pub(crate) mod scene;
+mod search;
 mod share;
 #[cfg(feature = "fleet")]
 mod store;

@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod clocked;
 pub(crate) mod daemon;
 pub(crate) mod executable;
+pub(crate) mod fleet;
 pub(crate) mod gmail;
 pub(crate) mod hostile;
 pub(crate) mod lookalike_clock;

@@ -1,8 +1,9 @@
 //! Every interleaving of three hosts, one of which may die, lose an answer or be late at any moment: the upstream never
 //! takes more than the limit within a window.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
+use super::search::{Model, explore};
 use crate::{
     budget::{Limit, WINDOW},
     fleet::{
@@ -104,29 +105,6 @@ impl World {
         next
     }
 
-    /// Everything that can happen next.
-    fn next(&self) -> Vec<Self> {
-        let mut all = Vec::new();
-        if self.step < END {
-            all.push(Self { step: self.step + 1, ..self.clone() });
-        }
-        if self.behind == 0 {
-            all.push(Self { behind: 1, ..self.clone() });
-        }
-        for host in 0..HOSTS {
-            match self.hosts[host] {
-                Phase::Idle | Phase::Counted { .. } => all.extend(self.claim(host)),
-                phase @ Phase::Reserved { .. } => {
-                    all.extend(self.dot(host, phase));
-                    all.extend(self.settle(host, phase, false));
-                }
-                phase @ Phase::Accepted { .. } => all.extend(self.settle(host, phase, true)),
-                phase @ Phase::Unanswered { .. } => all.extend(self.settle(host, phase, false)),
-            }
-        }
-        all
-    }
-
     fn claim(&self, host: usize) -> Vec<Self> {
         if self.claims == CLAIMS_MAX {
             return Vec::new();
@@ -180,22 +158,36 @@ impl World {
     }
 }
 
-/// Looks at every world that can come of this one: how many there are, and the first in which more was taken than allowed.
-fn explore(first: World) -> (usize, Option<World>) {
-    let (mut seen, mut open) = (HashSet::from([first.clone()]), vec![first]);
-    while let Some(world) = open.pop() {
-        if world.is_overspent() {
-            return (seen.len(), Some(world));
+impl Model for World {
+    fn is_broken(&self) -> bool {
+        self.is_overspent()
+    }
+
+    fn next(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        if self.step < END {
+            all.push(Self { step: self.step + 1, ..self.clone() });
         }
-        for mut next in world.next() {
-            // Which of the hosts is which decides nothing.
-            next.hosts.sort_unstable();
-            if seen.insert(next.clone()) {
-                open.push(next);
+        if self.behind == 0 {
+            all.push(Self { behind: 1, ..self.clone() });
+        }
+        for host in 0..HOSTS {
+            match self.hosts[host] {
+                Phase::Idle | Phase::Counted { .. } => all.extend(self.claim(host)),
+                phase @ Phase::Reserved { .. } => {
+                    all.extend(self.dot(host, phase));
+                    all.extend(self.settle(host, phase, false));
+                }
+                phase @ Phase::Accepted { .. } => all.extend(self.settle(host, phase, true)),
+                phase @ Phase::Unanswered { .. } => all.extend(self.settle(host, phase, false)),
             }
         }
+        all
     }
-    (seen.len(), None)
+
+    fn sort_hosts(&mut self) {
+        self.hosts.sort_unstable();
+    }
 }
 
 #[test]

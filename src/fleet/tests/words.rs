@@ -1,8 +1,9 @@
 //! Every interleaving of three hosts that say to each other how an account stands, one of which may die or stand still at
 //! any moment: nothing begins after a pause was said, one probe at a time, and no late word undoes a newer one.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
+use super::search::{Model, explore};
 use crate::{
     budget::Limit,
     clock::Timestamp,
@@ -119,29 +120,6 @@ impl World {
         next
     }
 
-    /// Everything that can happen next.
-    fn next(&self) -> Vec<Self> {
-        let mut all = Vec::new();
-        if self.step < END {
-            all.push(Self { step: self.step + 1, ..self.clone() });
-        }
-        for host in 0..HOSTS {
-            let Host { heard, phase, .. } = self.hosts[host];
-            if heard < self.book.word(self.clock()).number {
-                all.push(self.hear(host));
-            }
-            match phase {
-                Phase::Idle => {
-                    all.extend(self.claim(host));
-                    all.extend(self.order(host));
-                }
-                Phase::Claimed { .. } => all.extend(self.log_in(host, phase)),
-                Phase::Found { .. } | Phase::Ordered(_) => all.extend(self.tell(host, phase)),
-            }
-        }
-        all
-    }
-
     fn hear(&self, host: usize) -> Self {
         let word = self.book.word(self.clock());
         self.edit(host, |host| {
@@ -256,22 +234,36 @@ impl World {
     }
 }
 
-/// Looks at every world that can come of this one.
-fn explore(first: World) -> (usize, Option<World>) {
-    let (mut seen, mut open) = (HashSet::from([first.clone()]), vec![first]);
-    while let Some(world) = open.pop() {
-        if world.broken.is_some() {
-            return (seen.len(), Some(world));
+impl Model for World {
+    fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    fn next(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        if self.step < END {
+            all.push(Self { step: self.step + 1, ..self.clone() });
         }
-        for mut next in world.next() {
-            // Which of the hosts is which decides nothing.
-            next.hosts.sort_unstable();
-            if seen.insert(next.clone()) {
-                open.push(next);
+        for host in 0..HOSTS {
+            let Host { heard, phase, .. } = self.hosts[host];
+            if heard < self.book.word(self.clock()).number {
+                all.push(self.hear(host));
+            }
+            match phase {
+                Phase::Idle => {
+                    all.extend(self.claim(host));
+                    all.extend(self.order(host));
+                }
+                Phase::Claimed { .. } => all.extend(self.log_in(host, phase)),
+                Phase::Found { .. } | Phase::Ordered(_) => all.extend(self.tell(host, phase)),
             }
         }
+        all
     }
-    (seen.len(), None)
+
+    fn sort_hosts(&mut self) {
+        self.hosts.sort_unstable();
+    }
 }
 
 #[test]
