@@ -31,7 +31,7 @@ use crate::{
     fleet::{Fleet, Load},
     listener::{self, BindError, Listener, OpenError},
     live::Live,
-    notices::{Notifier, StormTeller},
+    notices::{Notifier, Shares, StormTeller},
     page::{Page, PageError, Rehearsal, Stage},
     queue::{Queue, recovery::QueueOpenError, remembered::HISTORY_MAX},
     sendmail::configured::own_mail_socket,
@@ -506,8 +506,12 @@ impl Services {
         let (settings, told) = (parts.settings.clone(), sources.clone());
         self.tend("diagnosis", move |_| doctor::daily::run(settings.clone(), told.clone()));
         let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));
+        let shared =
+            parts.pools.iter().filter_map(|(account, pool)| Some((*account, pool.share()?)));
+        let shares: Shares = shared.collect();
         self.tend("notices", move |clock| {
-            Notifier::new(notices.clone(), Arc::clone(&queue), clock).run()
+            let notifier = Notifier::new(notices.clone(), Arc::clone(&queue), clock);
+            notifier.sharing(shares.clone()).run()
         });
         let (notices, queue) = (parts.notices.clone(), Arc::clone(&parts.store));
         self.tend("storms", move |clock| {

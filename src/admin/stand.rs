@@ -13,7 +13,7 @@ use super::{
     outlook::{Age, QueueSummary},
 };
 use crate::{
-    budget::{AccountKey, Limit, WINDOW},
+    budget::{AccountKey, Limit},
     clock::Timestamp,
     delivery::{self, DepartureReason, PoolStatus},
     fleet::{Away, Elsewhere},
@@ -199,19 +199,16 @@ pub(super) async fn next_departures(sources: &Sources) -> Option<Vec<Departure>>
     Some(stands.ok()?.ok()?.iter().map(Stand::next_departure).collect())
 }
 
-/// When a day has room again. What other hosts have taken this host's ledger does not know; they have told when it frees, or
-/// will within a day.
+/// When a day has room again.
 fn frees_at(
     view: LedgerView,
     elsewhere: Option<Elsewhere>,
     limit: Limit,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    match elsewhere.filter(|elsewhere| elsewhere.spent > 0 && limit != Limit::of(0)) {
-        Some(elsewhere) if view.room == 0 => {
-            elsewhere.frees_at.or(view.frees_at).or_else(|| Some(now.after(WINDOW)))
-        }
-        _ => view.frees_at,
+    match elsewhere.filter(|_| view.room == 0) {
+        Some(elsewhere) => elsewhere.day_frees_at(view.frees_at, limit, now),
+        None => view.frees_at,
     }
 }
 

@@ -133,6 +133,11 @@ impl PoolHandle {
         (self.shared.claim_limits(), self.shared.options().pace_per_minute)
     }
 
+    /// This host's share of the account's day, in a fleet.
+    pub(crate) fn share(&self) -> Option<Arc<Share>> {
+        self.shared.fleet.clone()
+    }
+
     /// Goes on with other options, but for the way to the upstream and the login.
     pub(crate) fn apply(&self, options: Options) {
         self.shared.apply(options);

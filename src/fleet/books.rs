@@ -145,6 +145,15 @@ pub(super) trait Books: fmt::Debug + Send + Sync {
         (text, now): (&str, Timestamp),
     ) -> Result<Told, Trouble>;
 
+    /// Leaves it to the teller of this number, for so long, to tell of the account's day by mail; `None` where it is his now,
+    /// otherwise for how long it is another's.
+    async fn leave_notice_to(
+        &self,
+        account: &str,
+        teller: i64,
+        time: Duration,
+    ) -> Result<Option<Duration>, Trouble>;
+
     /// Removes what has long been over.
     async fn sweep(&self) -> Result<(), Trouble>;
 }

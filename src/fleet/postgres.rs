@@ -108,6 +108,19 @@ const END_PROBE: &str = "
     UPDATE pillarbox.account SET probe_token = NULL, probe_host = NULL, probe_until = NULL
     WHERE name = $1 AND probe_token = $2";
 
+/// Of the notice that the day is spent. No row comes back where it is another host's.
+const TAKE_NOTICE: &str = "
+    INSERT INTO pillarbox.account AS a (name, notice_by, notice_until)
+    VALUES ($1, $2, clock_timestamp() + $3 * interval '1 millisecond')
+    ON CONFLICT (name) DO UPDATE SET notice_by = excluded.notice_by,
+        notice_until = greatest(a.latest, clock_timestamp()) + $3 * interval '1 millisecond'
+    WHERE a.notice_by = $2 OR a.notice_until IS NULL OR a.notice_until <= greatest(a.latest, clock_timestamp())
+    RETURNING notice_by";
+
+const NOTICE_IS_ANOTHERS: &str = "
+    SELECT ceil(extract(epoch FROM notice_until - greatest(latest, clock_timestamp())) * 1000)::bigint
+    FROM pillarbox.account WHERE name = $1";
+
 /// An hour late, so that a clock that was wrong for a moment removes nothing.
 const SWEEP: &str = "
     DELETE FROM pillarbox.reservation WHERE counts_until < clock_timestamp() - interval '1 hour'";
@@ -231,6 +244,33 @@ impl Books for Postgres {
             let number = row.try_get(0).map_err(said)?;
             end(held, "COMMIT").await?;
             Ok(Told::Taken(number))
+        })
+        .await
+    }
+
+    async fn leave_notice_to(
+        &self,
+        account: &str,
+        teller: i64,
+        time: Duration,
+    ) -> Result<Option<Duration>, Trouble> {
+        Link::in_time(async {
+            let held = self.link.hold().await?;
+            let (client, time) = (held.client(), millis(time));
+            let name = (&account as _, Type::TEXT);
+            let values = [name, (&teller as _, Type::INT8), (&time as _, Type::FLOAT8)];
+            let taken = client.query_typed_opt(TAKE_NOTICE, &values).await.map_err(said)?;
+            let others = match taken {
+                Some(_) => None,
+                None => {
+                    let name = [(&account as _, Type::TEXT)];
+                    let row = client.query_typed_one(NOTICE_IS_ANOTHERS, &name).await;
+                    let left = row.and_then(|row| row.try_get::<_, Option<i64>>(0));
+                    Some(length(left.map_err(said)?.unwrap_or(0)))
+                }
+            };
+            held.done();
+            Ok(others)
         })
         .await
     }

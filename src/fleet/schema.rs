@@ -81,7 +81,11 @@ const STEPS: &[Step] = &[Step { oldest: 1, statements: "
         'How the account stands, as a host said last: times are milliseconds by its clock, which showed word_said_at at word_at.';
     COMMENT ON COLUMN pillarbox.account.probe_token IS
         'Of the attempt for which all hosts wait until it is settled, or until probe_until.';
-" }, Step { oldest: 3, statements: super::row_schema::ROWS }];
+" }, Step { oldest: 3, statements: super::row_schema::ROWS }, Step { oldest: 3, statements: "
+    ALTER TABLE pillarbox.account ADD COLUMN notice_by bigint, ADD COLUMN notice_until timestamptz;
+    COMMENT ON COLUMN pillarbox.account.notice_by IS
+        'Of the host that tells by mail that the day is spent; until notice_until no other does.';
+" }];
 
 /// The version that this program works with.
 pub(super) fn version() -> i32 {

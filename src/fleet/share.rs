@@ -20,7 +20,7 @@ use super::{
     reach::{Away, Reach},
 };
 use crate::{
-    budget::Limit,
+    budget::{Limit, WINDOW},
     clock::{Clock, Timestamp},
     sync::lock,
 };
@@ -49,6 +49,8 @@ pub(crate) struct Share {
     waits: Arc<Notify>,
     /// This host has a word that could not be said.
     owes_a_word: AtomicBool,
+    /// By which the others' books know that a notice is this process's.
+    teller: i64,
 }
 
 /// A claim on the day, as the queue and delivery know it.
@@ -127,6 +129,22 @@ pub(crate) struct Status {
     pub(crate) told_elsewhere: bool,
 }
 
+impl Elsewhere {
+    /// When a day without room has some again: what other hosts have taken this host's ledger does not know; they have told when it
+    /// frees, or will within a day. `own` is by the ledger.
+    pub(crate) fn day_frees_at(
+        self,
+        own: Option<Timestamp>,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        if self.spent == 0 || limit == Limit::of(0) {
+            return own;
+        }
+        self.frees_at.or(own).or_else(|| Some(now.after(WINDOW)))
+    }
+}
+
 impl Share {
     pub(super) fn new(
         (books, reach, waits): (Arc<dyn Books>, Arc<Reach>, Arc<Notify>),
@@ -144,6 +162,7 @@ impl Share {
             is_waiting: AtomicBool::new(false),
             waits,
             owes_a_word: AtomicBool::new(false),
+            teller: fastrand::i64(1..),
         }
     }
 
@@ -218,6 +237,15 @@ impl Share {
             state.number = state.number.max(*number);
         }
         Ok(told)
+    }
+
+    /// Leaves it to this host, for so long, to tell by mail that the day is spent; `None` where it is this one's now, otherwise for how
+    /// long it is another's.
+    ///
+    /// # Errors
+    /// The books cannot be asked: then the notice could not leave either.
+    pub(crate) async fn take_notice(&self, time: Duration) -> Result<Option<Duration>, Trouble> {
+        self.heard(self.books.leave_notice_to(&self.account, self.teller, time).await)
     }
 
     /// What was heard is in no form that this program knows.

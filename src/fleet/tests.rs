@@ -4,6 +4,7 @@
 mod figures;
 #[cfg(feature = "fleet")]
 mod hosts;
+pub(crate) mod memory;
 mod model;
 mod roll;
 #[cfg(feature = "fleet")]

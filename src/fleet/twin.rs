@@ -61,6 +61,8 @@ pub(super) struct Book {
     at: Duration,
     /// Its token, its host, and until when it is waited for.
     probe: Option<(i64, String, Duration)>,
+    /// Who tells that the day is spent, and until when nobody else does.
+    notice: Option<(i64, Duration)>,
 }
 
 impl Book {
@@ -137,6 +139,20 @@ impl Book {
         self.number += 1;
         (self.text, self.said_at, self.at) = (said.0.to_owned(), said.1.0, self.latest);
         Told::Taken(self.number)
+    }
+
+    fn leave_notice_to(
+        &mut self,
+        clock: Duration,
+        teller: i64,
+        time: Duration,
+    ) -> Option<Duration> {
+        let now = self.time(clock);
+        if let Some((_, until)) = self.notice.filter(|(by, until)| *by != teller && *until > now) {
+            return Some(until - now);
+        }
+        self.notice = Some((teller, now + time));
+        None
     }
 
     fn insert(
@@ -252,6 +268,15 @@ impl Books for Twin {
 
     async fn tell(&self, _: &str, heard: i64, said: (&str, Timestamp)) -> Result<Told, Trouble> {
         Ok(lock(&self.book).tell(self.clock()?, heard, said))
+    }
+
+    async fn leave_notice_to(
+        &self,
+        _: &str,
+        teller: i64,
+        time: Duration,
+    ) -> Result<Option<Duration>, Trouble> {
+        Ok(lock(&self.book).leave_notice_to(self.clock()?, teller, time))
     }
 
     async fn sweep(&self) -> Result<(), Trouble> {

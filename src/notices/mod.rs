@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::smtp::address::Address;
 
-pub(crate) use spent::Day;
+pub(crate) use spent::{Day, Shares};
 pub(crate) use storms::StormTeller;
 pub(crate) use task::{Notifier, envelope};
 

@@ -1,6 +1,7 @@
 //! The day whose budget is spent while mail waits: the administrator hears of it once a day, by the notices' own reserve.
 //!
-//! Rule: bounded; a walk is made only when nothing may be spent, and ends when it has counted enough.
+//! Rule: bounded; a walk is made only when nothing may be spent, and ends when it has counted enough. Of several hosts that
+//! share a day one tells, by what all have spent.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -8,6 +9,7 @@ use super::remembered::Told;
 use crate::{
     budget::{AccountKey, Limit},
     clock::{Moment, Timestamp},
+    fleet::{Elsewhere, Share},
     message::envelope::Lane,
     queue::{
         LIST_LENGTH_MAX, Queue, QueueError,
@@ -22,6 +24,12 @@ const REPEAT: Duration = Duration::from_secs(24 * 3600);
 const WORTH_TELLING: Duration = Duration::from_secs(30 * 60);
 /// Pages of the queue that are counted.
 const PAGES_MAX: usize = 10;
+/// How long it is left to the host that is about to tell: one that dies before its notice is queued keeps the others silent
+/// for so long.
+const ABOUT_TO_TELL: Duration = Duration::from_secs(15 * 60);
+
+/// This host's share of each account's day that other hosts spend as well.
+pub(crate) type Shares = BTreeMap<AccountKey, Arc<Share>>;
 
 /// What the relay may spend on mail that is neither urgent nor a notice, and in all.
 #[derive(Clone, Debug)]
@@ -36,10 +44,11 @@ pub(crate) struct Day {
     pub(crate) others: Limit,
 }
 
-/// When it was told of each account.
+/// When it was told of each account, by whichever host.
 #[derive(Debug, Default)]
 pub(super) struct Spent {
     told: BTreeMap<AccountKey, Timestamp>,
+    shares: Shares,
 }
 
 /// What there is to tell.
@@ -52,6 +61,11 @@ pub(super) struct News {
 }
 
 impl Spent {
+    /// Where these days are shared.
+    pub(super) fn sharing(shares: Shares) -> Self {
+        Self { shares, ..Self::default() }
+    }
+
     /// What is to be told at `now`: of one account, the next look tells of another.
     pub(super) async fn look(
         &self,
@@ -62,7 +76,13 @@ impl Spent {
     ) -> Result<Option<News>, QueueError> {
         let is_young = |at: &Timestamp| *at <= now.wall && now.wall.since(*at) < REPEAT;
         for day in days.iter().filter(|day| !self.told.get(&day.account).is_some_and(is_young)) {
-            let news = look_at(store, now, hostname, day).await?;
+            let fleet = self.shares.get(&day.account).map(|share| share.status());
+            if fleet.as_ref().is_some_and(|fleet| fleet.away.is_some()) {
+                // Nobody knows what is spent, and a notice could not leave.
+                continue;
+            }
+            let elsewhere = fleet.map(|fleet| fleet.elsewhere);
+            let news = look_at(store, now, hostname, (day, elsewhere)).await?;
             if news.is_some() {
                 return Ok(news);
             }
@@ -79,9 +99,27 @@ impl Spent {
         }
     }
 
+    /// Whether this host is the one that tells of this account; otherwise it is quiet while another one is.
+    pub(super) async fn is_ours(&mut self, account: AccountKey, now: Timestamp) -> bool {
+        let Some(share) = self.shares.get(&account) else { return true };
+        match share.take_notice(ABOUT_TO_TELL).await {
+            Ok(None) => true,
+            Ok(Some(wait)) => {
+                self.told.insert(account, now.before(REPEAT.saturating_sub(wait)));
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// It was told of this account.
-    pub(super) fn told(&mut self, account: AccountKey, now: Timestamp) {
+    pub(super) async fn told(&mut self, account: AccountKey, now: Timestamp) {
         self.told.insert(account, now);
+        if let Some(share) = self.shares.get(&account)
+            && let Err(trouble) = share.take_notice(REPEAT).await
+        {
+            tracing::debug!(%trouble, "another host may tell as well that the day is spent");
+        }
     }
 }
 
@@ -89,14 +127,19 @@ async fn look_at(
     store: &Queue,
     now: Moment,
     hostname: &str,
-    day: &Day,
+    (day, elsewhere): (&Day, Option<Elsewhere>),
 ) -> Result<Option<News>, QueueError> {
-    let view = store.ledger(day.account, now, day.others).await?;
+    let by_others = elsewhere.map_or(0, |elsewhere| elsewhere.spent);
+    let view = store.ledger(day.account, now, day.others.less(by_others)).await?;
     if view.room > 0 {
         return Ok(None);
     }
     let waiting = waiting(store, now, day.account).await?;
-    let others = Room { recipients: 0, frees_at: view.frees_at };
+    let frees_at = match elsewhere {
+        Some(elsewhere) => elsewhere.day_frees_at(view.frees_at, day.others, now.wall),
+        None => view.frees_at,
+    };
+    let others = Room { recipients: 0, frees_at };
     let clear = Situation::clear(now.wall);
     let (rooms, name) = (Rooms { others, ..clear.rooms }, day.name.clone());
     let situation = Situation { rooms, name, ..clear };
@@ -105,7 +148,8 @@ async fn look_at(
     if waiting == 0 || is_soon {
         return Ok(None);
     }
-    Ok(Some(news(hostname, day, view.spent, waiting, &departure)))
+    let spent = (view.spent.saturating_add(by_others), elsewhere.map(|_| by_others));
+    Ok(Some(news(hostname, day, spent, waiting, &departure)))
 }
 
 /// Recipients of an account's mail that are due and may not leave.
@@ -134,7 +178,14 @@ fn subject_end(day: &Day) -> String {
     format!("the budget of the day{of} is spent")
 }
 
-fn news(hostname: &str, day: &Day, spent: u32, waiting: usize, departure: &Departure) -> News {
+/// What was spent is by all, and in a fleet so much of it by the other hosts.
+fn news(
+    hostname: &str,
+    day: &Day,
+    (spent, by_others): (u32, Option<u32>),
+    waiting: usize,
+    departure: &Departure,
+) -> News {
     let Day { account, name, limit, .. } = day;
     let relay = match name {
         Some(name) => format!("The account {name} of the relay"),
@@ -149,11 +200,19 @@ fn news(hostname: &str, day: &Day, spent: u32, waiting: usize, departure: &Depar
     } else {
         "and what\r\nis left is kept for urgent mail and notices"
     };
+    let (together, theirs, once) = match by_others {
+        None => ("", String::new(), "You hear of this once a day at most."),
+        Some(theirs) => (
+            ", together\r\nwith the other hosts of the fleet",
+            format!(", {theirs} of them by other hosts"),
+            "You hear of this once a day at most, from one host for all. What waits on the others: \"pillarbox fleet\".",
+        ),
+    };
     News {
         account: *account,
         subject: format!("{hostname}: {waiting} {noun} {verb}, {}", subject_end(day)),
         text: format!(
-            "{relay} on {hostname} may write to {limit} recipients in any 24 hours. {spent} {are} spent, {rest}: mail to\r\n\
+            "{relay} on {hostname} may write to {limit} recipients in any 24 hours{together}. {spent} {are} spent{theirs}, {rest}: mail to\r\n\
              {waiting} {noun} waits. Nothing is lost, and mail is still taken.\r\n\
              \r\n\
              {sentence}\r\n\
@@ -161,7 +220,7 @@ fn news(hostname: &str, day: &Day, spent: u32, waiting: usize, departure: &Depar
              What to do: nothing, if it may wait. \"pillarbox queue list\" shows what waits; if a program sends more\r\n\
              than it should, stop it, and give up its mail with \"pillarbox queue delete\".\r\n\
              \r\n\
-             You hear of this once a day at most.\r\n"
+             {once}\r\n"
         ),
     }
 }

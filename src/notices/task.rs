@@ -15,7 +15,7 @@ use super::{
     Options,
     collect::{self, Batch, Original, Post},
     remembered,
-    spent::{News, Spent},
+    spent::{News, Shares, Spent},
 };
 use crate::{
     clock::{Clock, Steps, Timestamp},
@@ -85,6 +85,12 @@ impl Notifier {
         }
     }
 
+    /// The days that other hosts spend as well.
+    #[must_use]
+    pub(crate) fn sharing(self, shares: Shares) -> Self {
+        Self { spent: Spent::sharing(shares), ..self }
+    }
+
     /// Works until it is dropped.
     pub(crate) async fn run(mut self) {
         loop {
@@ -147,25 +153,29 @@ impl Notifier {
 
     /// Tells the administrator that mail waits for the budget, when it is time for that; returns whether it did.
     async fn tell_of_spent_day(&mut self) -> Result<bool, QueueError> {
-        let (Some(from), Some(to)) = (&self.options.from, &self.options.admin) else {
+        let options = Arc::clone(&self.options);
+        let (Some(from), Some(to)) = (&options.from, &options.admin) else {
             return Ok(false);
         };
-        let (now, hostname) = (self.clock.now(), &self.options.hostname);
-        let found = self.spent.look(self.store.as_ref(), now, hostname, &self.options.days).await?;
+        let (now, hostname) = (self.clock.now(), &options.hostname);
+        let found = self.spent.look(self.store.as_ref(), now, hostname, &options.days).await?;
         let Some(News { account, subject, text }) = found else { return Ok(false) };
+        if !self.spent.is_ours(account, now.wall).await {
+            return Ok(false);
+        }
         let announcement =
             Announcement { hostname, from, to, at: now.wall, subject: &subject, text: &text };
         let bytes = match announcement.build() {
             Ok(bytes) => bytes,
             Err(error) => {
                 tracing::error!(%error, %to, "a notice cannot be built; see pillarbox budget");
-                self.spent.told(account, now.wall);
+                self.spent.told(account, now.wall).await;
                 return Ok(false);
             }
         };
         let to = to.clone();
         let id = self.store_notice(to.clone(), &bytes, now.wall).await?;
-        self.spent.told(account, now.wall);
+        self.spent.told(account, now.wall).await;
         tracing::warn!(%id, %to, subject, kind = "spent", "a notice is queued");
         Ok(true)
     }

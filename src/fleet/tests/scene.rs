@@ -76,7 +76,8 @@ impl Scene {
         self.sql(&format!(
             "UPDATE pillarbox.account SET latest = latest - interval '{seconds} s';
              UPDATE pillarbox.account SET word_at = word_at - interval '{seconds} s',
-                 probe_until = probe_until - interval '{seconds} s';
+                 probe_until = probe_until - interval '{seconds} s',
+                 notice_until = notice_until - interval '{seconds} s';
              UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{seconds} s',
                  counts_until = counts_until - interval '{seconds} s'"
         ));

@@ -149,7 +149,7 @@ async fn the_books_of_the_model_and_those_in_the_database_answer_alike() {
     let mut tickets = Vec::new();
     for _ in 0..150 {
         let host = ["a", "b", "c"][random.usize(..3)];
-        match random.u32(..10) {
+        match random.u32(..11) {
             0..5 => {
                 let asked = ask(random.u32(1..9), 30);
                 let both = (
@@ -171,6 +171,14 @@ async fn the_books_of_the_model_and_those_in_the_database_answer_alike() {
                 let spent = random.u32(..12);
                 books.bring_in(ACCOUNT, host, spent).await.unwrap();
                 twin.bring_in(ACCOUNT, host, spent).await.unwrap();
+            }
+            9 => {
+                let (teller, time) = (random.i64(1..4), Duration::from_secs(random.u64(..86_400)));
+                let stored = books.leave_notice_to(ACCOUNT, teller, time).await.unwrap();
+                let kept = twin.leave_notice_to(ACCOUNT, teller, time).await.unwrap();
+                let between = stored.zip(kept).map(|(stored, kept)| stored.abs_diff(kept));
+                assert_eq!(stored.is_some(), kept.is_some(), "{stored:?} {kept:?}");
+                assert!(between.unwrap_or_default() < Duration::from_secs(60), "{between:?}");
             }
             _ => {
                 let time = Duration::from_secs(random.u64(..4 * 3_600));
@@ -294,7 +302,8 @@ async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
          DROP FUNCTION pillarbox.make_days(), pillarbox.drop_days(bigint);
          ALTER TABLE pillarbox.version DROP COLUMN oldest;
          ALTER TABLE pillarbox.account DROP COLUMN word_number, DROP COLUMN word, DROP COLUMN word_said_at,
-             DROP COLUMN word_at, DROP COLUMN probe_token, DROP COLUMN probe_host, DROP COLUMN probe_until;
+             DROP COLUMN word_at, DROP COLUMN probe_token, DROP COLUMN probe_host, DROP COLUMN probe_until,
+             DROP COLUMN notice_by, DROP COLUMN notice_until;
          UPDATE pillarbox.version SET number = 1",
     );
     assert_eq!(spent(&scene.books()).await, 3);

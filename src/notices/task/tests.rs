@@ -14,6 +14,8 @@ use crate::{
     smtp::dsn::{Notify, RecipientDsn},
 };
 
+mod fleet;
+
 struct Scene {
     clock: ManualClock,
     store: Arc<Queue>,
@@ -22,7 +24,10 @@ struct Scene {
 
 impl Scene {
     fn new(senders: bool) -> Self {
-        let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+        Self::at(ManualClock::new(Timestamp(1_800_000_000_000)), senders)
+    }
+
+    fn at(clock: ManualClock, senders: bool) -> Self {
         let store = Arc::new(Queue::in_memory(Arc::new(clock.clone()), 1 << 30));
         let mut options = Options::new("web01.example".into());
         options.from = "me@gmail.com".parse().ok();

@@ -1,0 +1,45 @@
+//! Hosts over books in memory, for the tests of whoever shares a day with other hosts.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::roll::Roll;
+use crate::{
+    budget::Limit,
+    clock::{Clock, ManualClock},
+    fleet::{Fleet, Share, books::Books as _, twin::Twin},
+    live::Live,
+};
+
+/// The books of one account.
+pub(crate) struct InMemory {
+    clock: ManualClock,
+    twin: Arc<Twin>,
+}
+
+impl InMemory {
+    pub(crate) fn new(clock: &ManualClock) -> Self {
+        Self { clock: clock.clone(), twin: Arc::new(Twin::new(clock)) }
+    }
+
+    /// The share of a host.
+    pub(crate) fn share(&self, host: &str) -> Arc<Share> {
+        let (books, roll) = (Arc::clone(&self.twin) as _, Arc::new(Roll::new(&self.clock)));
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        Fleet::over((books, roll), host.into(), &clock, Live::new(None)).share("account".into())
+    }
+
+    /// As much as the host has spent, at least, is known to all.
+    pub(crate) async fn has_spent(&self, host: &str, recipients: u32) {
+        self.twin.bring_in("account", host, recipients).await.expect("they can be asked");
+    }
+
+    /// What this host knows of the others is what they have done by now.
+    pub(crate) async fn look(&self, share: &Share, own: u32, limit: Limit) {
+        // While they cannot be asked, that is what it knows.
+        drop(share.elsewhere(own, limit).await);
+    }
+
+    pub(crate) fn are_away(&self, are_away: bool) {
+        self.twin.is_away.store(are_away, Ordering::Relaxed);
+    }
+}
