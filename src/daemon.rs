@@ -28,7 +28,7 @@ use crate::{
     clock::Clock,
     delivery::{self, Pool, PoolHandle},
     doctor,
-    fleet::{Fleet, Load},
+    fleet::{Fleet, Load, OwnFile},
     listener::{self, BindError, Listener, OpenError},
     live::Live,
     notices::{Notifier, Shares, StormTeller},
@@ -396,7 +396,14 @@ impl Pools {
         mishaps: &Mishaps,
     ) -> Self {
         let fleet = settings.fleet.as_ref();
-        let mut fleet = fleet.and_then(|options| Fleet::new(options, clock, store.drained()));
+        let mut fleet = fleet.and_then(|options| {
+            // What a queue in the database has spent this host's ledger does not know after a start.
+            let own = match &settings.queue.database {
+                Some(_) => OwnFile::none(),
+                None => OwnFile::in_directory(&settings.queue.directory),
+            };
+            Fleet::new(options, own, clock, store.drained())
+        });
         let mut pool = |delivery: &delivery::Options| {
             let pool = Pool::new(delivery.clone(), Arc::clone(store), Arc::clone(clock));
             let share = fleet.as_mut().map(|fleet| fleet.share(delivery.name_in_fleet()));

@@ -12,6 +12,7 @@ mod hosts;
 #[cfg(feature = "fleet")]
 mod link;
 mod options;
+mod own_file;
 #[cfg(feature = "fleet")]
 mod postgres;
 mod reach;
@@ -47,6 +48,7 @@ pub(crate) use self::{
     examined::{Examined, TRANSACTION_MAX},
     hosts::{FORGOTTEN_AFTER, Host, Hosts, Load, Members, Standing},
     options::{Database, Options, Password, Place, TlsFiles},
+    own_file::OwnFile,
     reach::{Away, REMEDY},
     share::{Claim, Elsewhere, Reserving, Share, Status},
 };
@@ -93,6 +95,8 @@ pub(crate) struct Fleet {
     clock: Arc<dyn Clock>,
     shares: Vec<Arc<Share>>,
     hosts: Arc<Hosts>,
+    /// The number of this host's ledger.
+    ledger: i64,
     /// Tells that mail waits at one of them.
     waits: Arc<Notify>,
 }
@@ -103,34 +107,41 @@ impl Fleet {
     #[cfg(feature = "fleet")]
     pub(crate) fn new(
         options: &Options,
+        own: OwnFile,
         clock: &Arc<dyn Clock>,
         drained: Live<Option<Timestamp>>,
     ) -> Option<Self> {
         let books = Arc::new(postgres::Postgres::new(options.database.clone()));
         let calls = books.link.calls();
         let register = Arc::clone(&books);
-        let fleet = Self::over((books, register), options.host.clone(), clock, drained);
+        let fleet = Self::over((books, register), (options.host.clone(), own), clock, drained);
         Some(Self { place: options.database.to_string(), calls, ..fleet })
     }
 
     /// Settings refuse a [fleet] where it is not built in.
     #[cfg(not(feature = "fleet"))]
-    pub(crate) fn new(_: &Options, _: &Arc<dyn Clock>, _: Live<Option<Timestamp>>) -> Option<Self> {
+    pub(crate) fn new(
+        _: &Options,
+        _: OwnFile,
+        _: &Arc<dyn Clock>,
+        _: Live<Option<Timestamp>>,
+    ) -> Option<Self> {
         None
     }
 
     #[cfg(any(feature = "fleet", test))]
     fn over(
         (books, register): (Arc<dyn Books>, Arc<dyn Register>),
-        host: String,
+        (host, own): (String, OwnFile),
         clock: &Arc<dyn Clock>,
         drained: Live<Option<Timestamp>>,
     ) -> Self {
-        let reach = Arc::new(Reach::default());
-        let hosts = Arc::new(Hosts::new(register, host.clone(), Arc::clone(clock), drained));
+        let (reach, ledger) = (Arc::new(Reach::default()), own.ledger());
+        let own = (host.clone(), own);
+        let hosts = Arc::new(Hosts::new(register, own, Arc::clone(clock), drained));
         let (clock, place, calls) = (Arc::clone(clock), String::new(), Arc::default());
         let (shares, waits) = (Vec::new(), Arc::default());
-        Self { books, host, place, calls, reach, clock, shares, hosts, waits }
+        Self { books, host, place, calls, reach, clock, shares, hosts, ledger, waits }
     }
 
     /// The address of the database, without what is secret of it.
@@ -152,7 +163,7 @@ impl Fleet {
     pub(crate) fn share(&mut self, account: String) -> Arc<Share> {
         let share = Arc::new(Share::new(
             (Arc::clone(&self.books), Arc::clone(&self.reach), Arc::clone(&self.waits)),
-            (account, self.host.clone()),
+            (account, self.host.clone(), self.ledger),
             Arc::clone(&self.clock),
         ));
         self.shares.push(Arc::clone(&share));

@@ -36,6 +36,7 @@ pub mod unix_socket;
 // 1: the message and the budget, pure
 pub mod budget;
 mod findings;
+mod kept_file;
 pub mod message;
 mod quantities;
 pub mod tasks;

@@ -10,10 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::kept_file::{self, KeptFileError};
 use crate::{
     clock::Timestamp,
     findings::{Report, Verdict},
+    kept_file::{self, KeptFileError},
     sync::lock,
 };
 

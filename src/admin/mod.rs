@@ -20,7 +20,6 @@ pub(crate) mod forecast;
 pub(crate) mod health;
 pub(crate) mod heartbeat;
 mod history;
-mod kept_file;
 pub(crate) mod listing;
 pub(crate) mod log;
 mod metrics;

@@ -24,6 +24,8 @@ pub(crate) struct Trouble(pub(crate) String);
 pub(super) struct Ask {
     /// By which it is known where no answer has come: a number that nobody else has.
     pub(super) token: i64,
+    /// The number of the ledger of the host that asks.
+    pub(super) ledger: i64,
     /// How many recipients are wanted.
     pub(super) recipients: u32,
     /// Recipients of a day before which mail of its lane may still leave.
@@ -111,18 +113,21 @@ pub(crate) enum Told {
 pub(super) struct Spent {
     /// Recipients, by all hosts.
     pub(super) recipients: u64,
-    /// Recipients, by the host that asks.
+    /// Recipients that the ledger of the host that asks has as well.
     pub(super) by_host: u64,
     /// How long until one more may be spent of the limit that was asked for; `None` while there is room, and where there
     /// never is.
     pub(super) frees_in: Option<Duration>,
 }
 
+/// A host that has spent something: by its name, and by the number of its ledger, which no other host has.
+pub(super) type Spender<'a> = (&'a str, i64);
+
 /// Books that several hosts share. Accounts are known by the name that all give them.
 #[async_trait]
 pub(super) trait Books: fmt::Debug + Send + Sync {
     /// What was spent of an account.
-    async fn spent(&self, account: &str, host: &str, limit: Limit) -> Result<Spent, Trouble>;
+    async fn spent(&self, account: &str, by: Spender<'_>, limit: Limit) -> Result<Spent, Trouble>;
 
     /// Reserves as much as is wanted and as there is room for, where the host has heard the last word of the account.
     async fn reserve(&self, account: &str, host: &str, ask: &Ask) -> Result<Answer, Trouble>;
@@ -131,8 +136,8 @@ pub(super) trait Books: fmt::Debug + Send + Sync {
     /// be ended; what is over, or another's, stays as it is. Whoever waits for it need wait no longer.
     async fn settle(&self, account: &str, ticket: Ticket, spent: u32) -> Result<bool, Trouble>;
 
-    /// Sees to it that at least so many recipients of the account are known as this host's: what it has spent alone.
-    async fn bring_in(&self, account: &str, host: &str, spent: u32) -> Result<(), Trouble>;
+    /// Sees to it that at least so many recipients of the account are known as this ledger's: what its host has spent alone.
+    async fn bring_in(&self, account: &str, by: Spender<'_>, spent: u32) -> Result<(), Trouble>;
 
     /// The last word of an account.
     async fn hear(&self, account: &str) -> Result<Word, Trouble>;

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use tracing::{info, warn};
 
-use super::books::Trouble;
+use super::{books::Trouble, own_file::OwnFile};
 use crate::{
     clock::{Clock, Timestamp},
     live::Live,
@@ -212,6 +212,8 @@ pub(crate) struct Hosts {
     register: Arc<dyn Register>,
     /// What the others know this host by.
     own: String,
+    /// What it keeps of that for its next start.
+    file: OwnFile,
     clock: Arc<dyn Clock>,
     /// Since when this host takes no new mail; whoever keeps its door looks here.
     drained: Live<Option<Timestamp>>,
@@ -233,11 +235,15 @@ impl Hosts {
     #[cfg(any(feature = "fleet", test))]
     pub(super) fn new(
         register: Arc<dyn Register>,
-        own: String,
+        (own, file): (String, OwnFile),
         clock: Arc<dyn Clock>,
         drained: Live<Option<Timestamp>>,
     ) -> Self {
-        Self { register, own, clock, drained, state: Mutex::default() }
+        // An order outlasts a start, also where nobody can be asked.
+        if let Some(since) = file.drained_since() {
+            drained.set(Some(since));
+        }
+        Self { register, own, file, clock, drained, state: Mutex::default() }
     }
 
     /// What the others know this host by.
@@ -255,6 +261,14 @@ impl Hosts {
         let instance = lock(&self.state).instance;
         let beat = Beat { host: self.own.clone(), instance, load };
         let answer = self.register.beat(&beat).await;
+        let ordered = answer.as_ref().ok().map(|heard| heard.drained);
+        self.note(answer);
+        if let Some(drained) = ordered {
+            self.is_drained_for(drained).await;
+        }
+    }
+
+    fn note(&self, answer: Result<Heard, Trouble>) {
         let mut state = lock(&self.state);
         match answer {
             Ok(heard) => {
@@ -271,8 +285,6 @@ impl Hosts {
                     );
                 }
                 (state.has_namesake, state.living) = (heard.has_namesake, heard.living);
-                drop(state);
-                self.is_drained_for(heard.drained);
             }
             Err(trouble) => {
                 if state.trouble.is_none() {
@@ -284,7 +296,7 @@ impl Hosts {
         }
     }
 
-    fn is_drained_for(&self, span: Option<Duration>) {
+    async fn is_drained_for(&self, span: Option<Duration>) {
         let before = *self.drained.get();
         match (before, span) {
             (None, Some(span)) => {
@@ -300,6 +312,8 @@ impl Hosts {
             }
             (None, None) | (Some(_), Some(_)) => {}
         }
+        let drained = *self.drained.get();
+        self.file.keep_drained(drained).await;
     }
 
     /// Tells the others that this host stops.
@@ -347,7 +361,7 @@ impl Hosts {
         }
         if is_there && host == self.own {
             let drained = self.drained.get().map_or(Duration::ZERO, |at| now.since(at));
-            self.is_drained_for(drains.then_some(drained));
+            self.is_drained_for(drains.then_some(drained)).await;
         }
         Ok(is_there)
     }

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use tokio_postgres::{Client, types::Type};
 
 use super::{
-    books::{Answer, Ask, Books, Granted, Probe, Spent, Ticket, Told, Trouble, Word, granted},
+    books::{
+        Answer, Ask, Books, Granted, Probe, Spender, Spent, Ticket, Told, Trouble, Word, granted,
+    },
     link::{Held, Link, said},
     options::Database,
     schema::{self, Version},
@@ -37,10 +39,10 @@ const LOCK: &str = "
 
 const INTRODUCE: &str = "INSERT INTO pillarbox.account (name) VALUES ($1) ON CONFLICT DO NOTHING";
 
-/// What counts now: of all hosts, and of one.
+/// What counts now: of all hosts, and of one ledger. Older programs have given the name of the host alone.
 const SPENT: &str = "
     SELECT coalesce(sum(recipients), 0)::bigint,
-           coalesce(sum(recipients) FILTER (WHERE host = $2), 0)::bigint
+           coalesce(sum(recipients) FILTER (WHERE ledger = $3 OR ledger IS NULL AND host = $2), 0)::bigint
     FROM pillarbox.reservation
     WHERE account = $1 AND counts_until >
         (SELECT greatest(latest, clock_timestamp()) FROM pillarbox.account WHERE name = $1)";
@@ -64,9 +66,9 @@ const RESERVE: &str = "
         WHERE name = $1 RETURNING fence, latest
     )
     INSERT INTO pillarbox.reservation
-        (account, fence, host, token, recipients, settled, lease_until, counts_until)
+        (account, fence, host, token, recipients, settled, lease_until, counts_until, ledger)
     SELECT $1, fence, $2, $3, $4, $5, latest + $6 * interval '1 millisecond',
-           latest + ($6 + $7) * interval '1 millisecond'
+           latest + ($6 + $7) * interval '1 millisecond', $8
     FROM moment RETURNING fence";
 
 /// What was spent counts for a window from now on: the upstream counts when it accepts.
@@ -139,11 +141,11 @@ impl Postgres {
 
 #[async_trait]
 impl Books for Postgres {
-    async fn spent(&self, account: &str, host: &str, limit: Limit) -> Result<Spent, Trouble> {
+    async fn spent(&self, account: &str, by: Spender<'_>, limit: Limit) -> Result<Spent, Trouble> {
         Link::in_time(async {
             let held = self.link.hold().await?;
             let client = held.client();
-            let (recipients, by_host) = sum(client, account, host).await?;
+            let (recipients, by_host) = sum(client, account, by).await?;
             let frees_in = match limit.recipients() {
                 Some(limit) if limit > 0 && u64::from(limit) <= recipients => {
                     frees_in(client, account, limit).await?
@@ -197,14 +199,14 @@ impl Books for Postgres {
         .await
     }
 
-    async fn bring_in(&self, account: &str, host: &str, spent: u32) -> Result<(), Trouble> {
+    async fn bring_in(&self, account: &str, by: Spender<'_>, spent: u32) -> Result<(), Trouble> {
         Link::in_time(async {
             let held = self.begin(account).await?;
-            let (_, known) = sum(held.client(), account, host).await?;
+            let (_, known) = sum(held.client(), account, by).await?;
             let unknown = u64::from(spent).saturating_sub(known);
             if let Some(unknown) = u32::try_from(unknown).ok().filter(|unknown| *unknown > 0) {
                 let row = (fastrand::i64(1..), unknown, true, Duration::ZERO);
-                insert(held.client(), (account, host), row).await?;
+                insert(held.client(), (account, by), row).await?;
             }
             end(held, "COMMIT").await
         })
@@ -325,13 +327,14 @@ async fn reserve(
     if let Some(probe) = word.probe.filter(|_| ask.probe) {
         return Ok(Answer::ProbeIsOut(probe));
     }
-    let (spent, _) = sum(client, account, host).await?;
+    let by = (host, ask.ledger);
+    let (spent, _) = sum(client, account, by).await?;
     let recipients = granted(ask, spent);
     if recipients == 0 {
         return Ok(Answer::Full);
     }
     let row = (ask.token, recipients, false, ask.lease);
-    let fence = insert(client, (account, host), row).await?;
+    let fence = insert(client, (account, by), row).await?;
     if ask.probe {
         let lease = millis(ask.lease);
         let values = [
@@ -364,8 +367,12 @@ async fn hear(client: &Client, account: &str) -> Result<Word, Trouble> {
     })
 }
 
-async fn sum(client: &Client, account: &str, host: &str) -> Result<(u64, u64), Trouble> {
-    let of = [(&account as _, Type::TEXT), (&host as _, Type::TEXT)];
+async fn sum(
+    client: &Client,
+    account: &str,
+    (host, ledger): Spender<'_>,
+) -> Result<(u64, u64), Trouble> {
+    let of = [(&account as _, Type::TEXT), (&host as _, Type::TEXT), (&ledger as _, Type::INT8)];
     let row = client.query_typed_one(SPENT, &of).await.map_err(said)?;
     let number = |at| row.try_get::<_, i64>(at).map_err(said);
     Ok((number(0)?.unsigned_abs(), number(1)?.unsigned_abs()))
@@ -386,7 +393,7 @@ fn length(millis: i64) -> Duration {
 
 async fn insert(
     client: &Client,
-    (account, host): (&str, &str),
+    (account, (host, ledger)): (&str, Spender<'_>),
     (token, recipients, settled, lease): (i64, u32, bool, Duration),
 ) -> Result<i64, Trouble> {
     let (recipients, lease, window) = (integer(recipients), millis(lease), millis(WINDOW));
@@ -398,6 +405,7 @@ async fn insert(
         (&settled as _, Type::BOOL),
         (&lease as _, Type::FLOAT8),
         (&window as _, Type::FLOAT8),
+        (&ledger as _, Type::INT8),
     ];
     let row = client.query_typed_one(RESERVE, &values).await.map_err(said)?;
     row.try_get(0).map_err(said)

@@ -85,6 +85,10 @@ const STEPS: &[Step] = &[Step { oldest: 1, statements: "
     ALTER TABLE pillarbox.account ADD COLUMN notice_by bigint, ADD COLUMN notice_until timestamptz;
     COMMENT ON COLUMN pillarbox.account.notice_by IS
         'Of the host that tells by mail that the day is spent; until notice_until no other does.';
+" }, Step { oldest: 3, statements: "
+    ALTER TABLE pillarbox.reservation ADD COLUMN ledger bigint;
+    COMMENT ON COLUMN pillarbox.reservation.ledger IS
+        'Of the host, whatever it is called: the number that lies beside its queue.';
 " }];
 
 /// The version that this program works with.

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::{
-    books::{Answer, Ask, Books, Probe, Spent, Ticket, Told, Trouble, Word},
+    books::{Answer, Ask, Books, Probe, Spender, Spent, Ticket, Told, Trouble, Word},
     reach::{Away, Reach},
 };
 use crate::{
@@ -39,6 +39,8 @@ pub(crate) struct Share {
     /// As all hosts call it.
     account: String,
     host: String,
+    /// The number of this host's ledger.
+    ledger: i64,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Tells of a word of the account that was heard, and that a word of this host can be said now.
@@ -148,7 +150,7 @@ impl Elsewhere {
 impl Share {
     pub(super) fn new(
         (books, reach, waits): (Arc<dyn Books>, Arc<Reach>, Arc<Notify>),
-        (account, host): (String, String),
+        (account, host, ledger): (String, String, i64),
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -156,6 +158,7 @@ impl Share {
             reach,
             account,
             host,
+            ledger,
             clock,
             state: Mutex::default(),
             news: Notify::new(),
@@ -278,7 +281,7 @@ impl Share {
     pub(crate) async fn elsewhere(&self, own: u32, limit: Limit) -> Result<Elsewhere, Trouble> {
         self.bring().await?;
         if !lock(&self.state).joined {
-            self.heard(self.books.bring_in(&self.account, &self.host, own).await)?;
+            self.heard(self.books.bring_in(&self.account, self.spender(), own).await)?;
             lock(&self.state).joined = true;
         }
         let spent = self.ask(limit).await?;
@@ -289,7 +292,11 @@ impl Share {
     }
 
     async fn ask(&self, limit: Limit) -> Result<Spent, Trouble> {
-        self.heard(self.books.spent(&self.account, &self.host, limit).await)
+        self.heard(self.books.spent(&self.account, self.spender(), limit).await)
+    }
+
+    fn spender(&self) -> Spender<'_> {
+        (&self.host, self.ledger)
     }
 
     fn beside(&self, all: Spent, own: u64) -> Elsewhere {
@@ -307,7 +314,7 @@ impl Share {
         let asked_ms = self.clock.now().since_boot_ms;
         let token = fastrand::i64(1..);
         let lease = transfer + LEASE_AFTER_DOT;
-        let ask = Ask { token, recipients, limit, lease, heard, probe };
+        let ask = Ask { token, ledger: self.ledger, recipients, limit, lease, heard, probe };
         let answer = self.books.reserve(&self.account, &self.host, &ask).await;
         if answer.is_err() {
             // It may have been made all the same.

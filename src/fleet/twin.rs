@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::books::{
-    Answer, Ask, Books, Granted, Probe, Spent, Ticket, Told, Trouble, Word, granted,
+    Answer, Ask, Books, Granted, Probe, Spender, Spent, Ticket, Told, Trouble, Word, granted,
 };
 use crate::{
     budget::{Limit, WINDOW},
@@ -40,7 +40,7 @@ pub(super) enum Flaw {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Row {
     fence: i64,
-    host: String,
+    ledger: i64,
     token: i64,
     recipients: u32,
     settled: bool,
@@ -82,13 +82,13 @@ impl Book {
         })
     }
 
-    pub(super) fn spent(&self, clock: Duration, host: &str, limit: Limit) -> Spent {
+    pub(super) fn spent(&self, clock: Duration, ledger: i64, limit: Limit) -> Spent {
         let now = self.time(clock);
         let sum = |rows: &mut dyn Iterator<Item = &Row>| {
             rows.map(|row| u64::from(row.recipients)).sum::<u64>()
         };
         let recipients = sum(&mut self.counting(now));
-        let by_host = sum(&mut self.counting(now).filter(|row| row.host == host));
+        let by_host = sum(&mut self.counting(now).filter(|row| row.ledger == ledger));
         let mut leaving: Vec<_> =
             self.counting(now).map(|row| (row.counts_until - now, row.recipients)).collect();
         leaving.sort_unstable();
@@ -106,12 +106,12 @@ impl Book {
         if let Some(probe) = word.probe.filter(|_| is_kept) {
             return Answer::ProbeIsOut(probe);
         }
-        let spent = self.spent(clock, host, Limit::NONE).recipients;
+        let spent = self.spent(clock, ask.ledger, Limit::NONE).recipients;
         let recipients = granted(ask, spent);
         if recipients == 0 {
             return Answer::Full;
         }
-        let fence = self.insert(clock, (host, ask.token), recipients, false, ask.lease);
+        let fence = self.insert(clock, (ask.ledger, ask.token), recipients, false, ask.lease);
         if ask.probe {
             self.probe = Some((ask.token, host.to_owned(), self.latest + ask.lease));
         }
@@ -158,7 +158,7 @@ impl Book {
     fn insert(
         &mut self,
         clock: Duration,
-        (host, token): (&str, i64),
+        (ledger, token): (i64, i64),
         recipients: u32,
         settled: bool,
         lease: Duration,
@@ -169,7 +169,7 @@ impl Book {
             if self.flaw == Some(Flaw::CountsFromTheClaim) { Duration::ZERO } else { lease };
         self.rows.push(Row {
             fence: self.fence,
-            host: host.to_owned(),
+            ledger,
             token,
             recipients,
             settled,
@@ -201,12 +201,12 @@ impl Book {
         true
     }
 
-    fn bring_in(&mut self, clock: Duration, host: &str, spent: u32) {
-        let known = self.spent(clock, host, Limit::NONE).by_host;
+    fn bring_in(&mut self, clock: Duration, ledger: i64, spent: u32) {
+        let known = self.spent(clock, ledger, Limit::NONE).by_host;
         let unknown = u64::from(spent).saturating_sub(known);
         if let Some(unknown) = u32::try_from(unknown).ok().filter(|unknown| *unknown > 0) {
             let token = -(self.fence + 1);
-            self.insert(clock, (host, token), unknown, true, Duration::ZERO);
+            self.insert(clock, (ledger, token), unknown, true, Duration::ZERO);
         }
     }
 }
@@ -241,8 +241,13 @@ impl Twin {
 
 #[async_trait]
 impl Books for Twin {
-    async fn spent(&self, _: &str, host: &str, limit: Limit) -> Result<Spent, Trouble> {
-        Ok(lock(&self.book).spent(self.clock()?, host, limit))
+    async fn spent(
+        &self,
+        _: &str,
+        (_, ledger): Spender<'_>,
+        limit: Limit,
+    ) -> Result<Spent, Trouble> {
+        Ok(lock(&self.book).spent(self.clock()?, ledger, limit))
     }
 
     async fn reserve(&self, _: &str, host: &str, ask: &Ask) -> Result<Answer, Trouble> {
@@ -257,8 +262,8 @@ impl Books for Twin {
         Ok(lock(&self.book).settle(self.clock()?, ticket, spent))
     }
 
-    async fn bring_in(&self, _: &str, host: &str, spent: u32) -> Result<(), Trouble> {
-        lock(&self.book).bring_in(self.clock()?, host, spent);
+    async fn bring_in(&self, _: &str, (_, ledger): Spender<'_>, spent: u32) -> Result<(), Trouble> {
+        lock(&self.book).bring_in(self.clock()?, ledger, spent);
         Ok(())
     }
 

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("tasks", 1),
     ("quantities", 1),
     ("findings", 1),
+    ("kept_file", 1),
     ("aliases_file", 2),
     ("fleet", 2),
     ("passwd", 2),

@@ -22,8 +22,8 @@ use super::{
     watch::{Alert, Memory},
 };
 use crate::{
-    admin::kept_file::{self, KeptFileError},
     clock::{Moment, Timestamp},
+    kept_file::{self, KeptFileError},
     sync::lock,
 };
 

@@ -17,12 +17,12 @@ use crate::{
         alert::trial,
         context::Sources,
         health::Health,
-        kept_file::KeptFileError,
         outlook::Age,
         stand::{self, Stand},
     },
     clock::Timestamp,
     findings::{Finding, Verdict},
+    kept_file::KeptFileError,
     message::{
         envelope::Lane,
         notice::{Announcement, NoticeError},

@@ -17,8 +17,8 @@ use tokio::{
 
 use super::schedule::Hour;
 use crate::{
-    admin::kept_file::{self, KeptFileError},
     clock::Timestamp,
+    kept_file::{self, KeptFileError},
     live::Live,
     queue::id::QueueId,
     smtp::address::Address,

@@ -4,7 +4,7 @@ use std::{env, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{ACCOUNT, Scene, Server, ask, granted, ticket};
+use super::scene::{A, ACCOUNT, Scene, Server, ask, granted, ticket};
 use crate::{
     budget::Limit,
     clock::Stopwatch,
@@ -63,7 +63,7 @@ async fn claims_and_settlements_a_second_of_one_host_and_of_twenty() {
     let time = Duration::from_millis(u64::from(of_environment(SECONDS, 0)) * 1_000 + 200);
     let scene = scene_that_syncs();
     let books = scene.books();
-    books.spent(ACCOUNT, "a", Limit::NONE).await.unwrap();
+    books.spent(ACCOUNT, A, Limit::NONE).await.unwrap();
     scene.sql(&format!(
         "INSERT INTO pillarbox.account (name, fence) VALUES ('{ACCOUNT}', {SPENT});
          INSERT INTO pillarbox.reservation

@@ -16,6 +16,7 @@ use crate::{
         examine,
         hosts::{FORGOTTEN_AFTER, GONE_AFTER, Hosts, Load, Register, Standing},
         options::{Database, Options, Password},
+        own_file::OwnFile,
     },
     live::Live,
 };
@@ -112,7 +113,8 @@ async fn the_database_says_of_itself_and_of_its_hosts_what_a_person_asks_for() {
 fn hosts(roll: &Arc<Roll>, name: &str, clock: &ManualClock) -> (Hosts, Live<Option<Timestamp>>) {
     let of_all: Arc<dyn Clock> = Arc::new(clock.clone());
     let door = Live::new(None);
-    (Hosts::new(Arc::clone(roll) as _, name.to_owned(), of_all, door.clone()), door)
+    let own = (name.to_owned(), OwnFile::none());
+    (Hosts::new(Arc::clone(roll) as _, own, of_all, door.clone()), door)
 }
 
 async fn standings(hosts: &Hosts) -> Vec<(String, Standing)> {
@@ -165,6 +167,29 @@ async fn a_host_hears_that_it_is_drained_and_goes_by_that_while_nobody_can_be_as
     b.beat(Load::default()).await;
     assert_eq!(*door.get(), None);
     assert!(a.ask().await.unwrap().hosts[1].has_namesake, "the one before still lives");
+}
+
+#[tokio::test]
+async fn a_drained_host_that_starts_while_nobody_can_be_asked_takes_no_mail() {
+    let clock = ManualClock::new(Timestamp(1_800_000_000_000));
+    let (roll, directory) = (Arc::new(Roll::new(&clock)), tempfile::tempdir().unwrap());
+    let start = || {
+        let (of_all, door): (Arc<dyn Clock>, _) = (Arc::new(clock.clone()), Live::new(None));
+        let own = ("a".to_owned(), OwnFile::in_directory(directory.path()));
+        (Hosts::new(Arc::clone(&roll) as _, own, of_all, door.clone()), door)
+    };
+    let (host, _) = start();
+    host.beat(Load::default()).await;
+    assert!(host.drain("a", true).await.unwrap());
+    roll.is_away.store(true, Ordering::Relaxed);
+    let (again, door) = start();
+    again.beat(Load::default()).await;
+    assert_eq!(*door.get(), Some(clock.wall()), "as it was last told");
+    // What was ordered meanwhile it hears with the first answer.
+    roll.is_away.store(false, Ordering::Relaxed);
+    assert!(roll.drain("a", false).await.unwrap());
+    again.beat(Load::default()).await;
+    assert_eq!((*door.get(), *start().1.get()), (None, None));
 }
 
 #[tokio::test]

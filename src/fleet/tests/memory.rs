@@ -6,9 +6,12 @@ use super::roll::Roll;
 use crate::{
     budget::Limit,
     clock::{Clock, ManualClock},
-    fleet::{Fleet, Share, books::Books as _, twin::Twin},
+    fleet::{Fleet, OwnFile, Share, books::Books as _, twin::Twin},
     live::Live,
 };
+
+/// The ledger of a host that is not in the test.
+const ANOTHER: i64 = -1;
 
 /// The books of one account.
 pub(crate) struct InMemory {
@@ -25,12 +28,14 @@ impl InMemory {
     pub(crate) fn share(&self, host: &str) -> Arc<Share> {
         let (books, roll) = (Arc::clone(&self.twin) as _, Arc::new(Roll::new(&self.clock)));
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        Fleet::over((books, roll), host.into(), &clock, Live::new(None)).share("account".into())
+        let own = (host.into(), OwnFile::none());
+        Fleet::over((books, roll), own, &clock, Live::new(None)).share("account".into())
     }
 
-    /// As much as the host has spent, at least, is known to all.
-    pub(crate) async fn has_spent(&self, host: &str, recipients: u32) {
-        self.twin.bring_in("account", host, recipients).await.expect("they can be asked");
+    /// Another host has spent so much.
+    pub(crate) async fn has_spent(&self, recipients: u32) {
+        let other = ("another host", ANOTHER);
+        self.twin.bring_in("account", other, recipients).await.expect("they can be asked");
     }
 
     /// What this host knows of the others is what they have done by now.

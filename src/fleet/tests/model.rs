@@ -112,11 +112,11 @@ impl World {
         let token = self.claims + 1;
         let lease = STEP * LEASE_STEPS;
         let (limit, heard, probe) = (Limit::of(LIMIT), 0, false);
-        let mut ask = Ask { token, recipients: WANTED, limit, lease, heard, probe };
+        let mut ask = Ask { token, ledger: 0, recipients: WANTED, limit, lease, heard, probe };
         if let Phase::Counted { recipients } = self.hosts[host] {
             (ask.recipients, ask.limit) = (recipients, Limit::NONE);
         } else if self.mistake == Some(Mistake::CountsWithoutALock) {
-            let spent = self.book.spent(self.clock(), "", Limit::NONE).recipients;
+            let spent = self.book.spent(self.clock(), 0, Limit::NONE).recipients;
             let recipients = granted(&ask, spent);
             return Vec::from_iter(
                 (recipients > 0).then(|| self.with(host, Phase::Counted { recipients })),

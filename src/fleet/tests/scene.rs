@@ -26,6 +26,8 @@ use crate::{
 };
 
 pub(super) const ACCOUNT: &str = "you@gmail.com";
+/// The host of a test, with the number of its ledger.
+pub(super) const A: (&str, i64) = ("a", 1);
 pub(super) const LEASE: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]
@@ -87,7 +89,15 @@ impl Scene {
 pub(super) fn ask(recipients: u32, limit: u32) -> Ask {
     static TOKENS: AtomicI64 = AtomicI64::new(1);
     let token = TOKENS.fetch_add(1, Ordering::Relaxed);
-    Ask { token, recipients, limit: Limit::of(limit), lease: LEASE, heard: 0, probe: false }
+    Ask {
+        token,
+        ledger: A.1,
+        recipients,
+        limit: Limit::of(limit),
+        lease: LEASE,
+        heard: 0,
+        probe: false,
+    }
 }
 
 /// What was granted; nothing where the day is full.
@@ -104,7 +114,7 @@ pub(super) fn ticket(ask: &Ask, granted: Granted) -> Ticket {
 }
 
 pub(super) async fn spent(books: &dyn Books) -> u64 {
-    books.spent(ACCOUNT, "a", Limit::NONE).await.unwrap().recipients
+    books.spent(ACCOUNT, A, Limit::NONE).await.unwrap().recipients
 }
 
 pub(super) fn beat(host: &str, instance: Option<i64>) -> Beat {

@@ -9,7 +9,7 @@ use crate::{
     budget::{Limit, WINDOW},
     clock::{Clock, ManualClock, Timestamp},
     fleet::{
-        Claim, Fleet, Reserving, Share, Told, Trouble,
+        Claim, Fleet, OwnFile, Reserving, Share, Told, Trouble,
         books::{Books as _, Probe},
         tests::roll::Roll,
         twin::Twin,
@@ -33,7 +33,7 @@ impl Scene {
         let of_all: Arc<dyn Clock> = Arc::new(clock.clone());
         let fleet = Fleet::over(
             (Arc::clone(&twin) as _, Arc::new(Roll::new(&clock))),
-            "one".into(),
+            ("one".into(), OwnFile::none()),
             &of_all,
             Live::new(None),
         );
@@ -45,7 +45,7 @@ impl Scene {
     }
 
     async fn spent(&self) -> u64 {
-        self.twin.spent("", "one", Limit::NONE).await.unwrap().recipients
+        self.twin.spent("", ("one", 0), Limit::NONE).await.unwrap().recipients
     }
 
     fn away(&self, is_away: bool) {

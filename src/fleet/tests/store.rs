@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{ACCOUNT, Known, LEASE, Scene, Server, ask, beat, granted, spent, ticket};
+use super::scene::{A, ACCOUNT, Known, LEASE, Scene, Server, ask, beat, granted, spent, ticket};
 use crate::{
     budget::{Limit, WINDOW},
     clock::{ManualClock, Timestamp},
@@ -56,23 +56,49 @@ async fn the_reserve_of_a_lane_is_kept_and_what_is_spent_frees_after_a_window() 
         Answer::Full,
         "ordinary mail"
     );
-    assert_ne!(
-        books.reserve(ACCOUNT, "b", &ask(2, 10)).await.unwrap(),
-        Answer::Full,
-        "urgent mail"
-    );
+    let urgent = Ask { ledger: 2, ..ask(2, 10) };
+    assert_ne!(books.reserve(ACCOUNT, "b", &urgent).await.unwrap(), Answer::Full, "urgent mail");
     let another = books.reserve("another", "b", &ask(9, 10)).await.unwrap();
     assert!(matches!(another, Answer::Granted(granted) if granted.recipients == 9));
     assert!(books.settle(ACCOUNT, ticket(&first, granted), 4).await.unwrap());
     scene.pass(Duration::from_secs(600));
-    let spent = books.spent(ACCOUNT, "a", Limit::of(5)).await.unwrap();
+    let spent = books.spent(ACCOUNT, A, Limit::of(5)).await.unwrap();
     assert_eq!((spent.recipients, spent.by_host), (6, 4));
     let left = WINDOW - spent.frees_in.expect("some time");
     assert!((595..700).contains(&left.as_secs()), "{left:?}");
-    assert_eq!(books.spent(ACCOUNT, "a", Limit::of(7)).await.unwrap().frees_in, None);
-    assert_eq!(books.spent(ACCOUNT, "a", Limit::of(0)).await.unwrap().frees_in, None);
+    assert_eq!(books.spent(ACCOUNT, A, Limit::of(7)).await.unwrap().frees_in, None);
+    assert_eq!(books.spent(ACCOUNT, A, Limit::of(0)).await.unwrap().frees_in, None);
     scene.pass(WINDOW - Duration::from_secs(600));
-    assert_eq!(books.spent(ACCOUNT, "a", Limit::of(5)).await.unwrap().recipients, 2);
+    assert_eq!(books.spent(ACCOUNT, A, Limit::of(5)).await.unwrap().recipients, 2);
+}
+
+#[tokio::test]
+async fn what_two_hosts_of_one_name_have_spent_alone_counts_for_each_of_them_once() {
+    let scene = Scene::new();
+    let books = scene.books();
+    let first = ask(5, 10);
+    let granted = granted(books.reserve(ACCOUNT, "a", &first).await).unwrap();
+    assert!(books.settle(ACCOUNT, ticket(&first, granted), 5).await.unwrap());
+    let namesake = ("a", A.1 + 1);
+    for _ in 0..2 {
+        books.bring_in(ACCOUNT, A, 5).await.unwrap();
+        assert_eq!(spent(&books).await, 5, "its own ledger has what it has reserved");
+    }
+    for _ in 0..2 {
+        books.bring_in(ACCOUNT, namesake, 4).await.unwrap();
+        assert_eq!(spent(&books).await, 9);
+    }
+    for (own, by_host) in [(A, 5), (namesake, 4)] {
+        let found = books.spent(ACCOUNT, own, Limit::NONE).await.unwrap();
+        assert_eq!((found.recipients, found.by_host), (9, by_host));
+    }
+    // A host that is called otherwise from now on is the same one.
+    books.bring_in(ACCOUNT, ("b", A.1), 6).await.unwrap();
+    assert_eq!(spent(&books).await, 10);
+    // Programs of before gave the name alone.
+    scene.sql("UPDATE pillarbox.reservation SET ledger = NULL, host = 'c'");
+    books.bring_in(ACCOUNT, ("c", 9), 10).await.unwrap();
+    assert_eq!(spent(&books).await, 10);
 }
 
 #[tokio::test]
@@ -148,13 +174,13 @@ async fn the_books_of_the_model_and_those_in_the_database_answer_alike() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut tickets = Vec::new();
     for _ in 0..150 {
-        let host = ["a", "b", "c"][random.usize(..3)];
+        let host = [A, ("b", 2), ("c", 3)][random.usize(..3)];
         match random.u32(..11) {
             0..5 => {
-                let asked = ask(random.u32(1..9), 30);
+                let asked = Ask { ledger: host.1, ..ask(random.u32(1..9), 30) };
                 let both = (
-                    books.reserve(ACCOUNT, host, &asked).await.unwrap(),
-                    twin.reserve(ACCOUNT, host, &asked).await.unwrap(),
+                    books.reserve(ACCOUNT, host.0, &asked).await.unwrap(),
+                    twin.reserve(ACCOUNT, host.0, &asked).await.unwrap(),
                 );
                 assert_eq!(both.0, both.1);
                 tickets.extend(granted(Ok(both.0)).map(|granted| ticket(&asked, granted)));
@@ -262,7 +288,7 @@ async fn hosts_that_start_at_once_make_the_tables_once_and_a_newer_schema_is_lef
     let mut hosts = JoinSet::new();
     for _ in 0..8 {
         let books = scene.books();
-        hosts.spawn(async move { books.spent(ACCOUNT, "a", Limit::NONE).await.map(drop) });
+        hosts.spawn(async move { books.spent(ACCOUNT, A, Limit::NONE).await.map(drop) });
     }
     assert!(hosts.join_all().await.into_iter().all(|answer| answer.is_ok()));
     let number = schema::version();
@@ -304,6 +330,7 @@ async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
          ALTER TABLE pillarbox.account DROP COLUMN word_number, DROP COLUMN word, DROP COLUMN word_said_at,
              DROP COLUMN word_at, DROP COLUMN probe_token, DROP COLUMN probe_host, DROP COLUMN probe_until,
              DROP COLUMN notice_by, DROP COLUMN notice_until;
+         ALTER TABLE pillarbox.reservation DROP COLUMN ledger;
          UPDATE pillarbox.version SET number = 1",
     );
     assert_eq!(spent(&scene.books()).await, 3);
@@ -318,7 +345,7 @@ async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
     ));
     let password: Arc<dyn Password> = Arc::new(Known("rows alone"));
     let options = Database { user: role, password: Some(password), ..scene.options() };
-    let trouble = Postgres::new(options).spent(ACCOUNT, "a", Limit::NONE).await.unwrap_err();
+    let trouble = Postgres::new(options).spent(ACCOUNT, A, Limit::NONE).await.unwrap_err();
     assert!(trouble.to_string().contains("start one host as their owner"), "{trouble}");
 }
 
@@ -338,7 +365,7 @@ async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_
     let options = Database { user: role.clone(), password: Some(password), ..scene.options() };
     let books = Postgres::new(options.clone());
     let own = ask(5, 10);
-    books.bring_in(ACCOUNT, "a", 2).await.unwrap();
+    books.bring_in(ACCOUNT, A, 2).await.unwrap();
     let granted = granted(books.reserve(ACCOUNT, "a", &own).await).unwrap();
     assert!(books.settle(ACCOUNT, ticket(&own, granted), 0).await.unwrap());
     books.sweep().await.unwrap();
@@ -349,7 +376,7 @@ async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_
     assert_eq!(books.list().await.unwrap().hosts.len(), 1);
     let wrong: Arc<dyn Password> = Arc::new(Known("another"));
     let refused = Postgres::new(Database { password: Some(wrong), ..options });
-    let trouble = refused.spent(ACCOUNT, "a", Limit::NONE).await.unwrap_err().to_string();
+    let trouble = refused.spent(ACCOUNT, A, Limit::NONE).await.unwrap_err().to_string();
     assert!(trouble.contains("the database says") && !trouble.contains("another"), "{trouble}");
 }
 
@@ -360,7 +387,7 @@ async fn nothing_of_a_session_is_used_that_a_pooler_of_transactions_would_not_ke
     let scene = Scene { server, database };
     let books = scene.books();
     let own = ask(5, 10);
-    books.bring_in(ACCOUNT, "a", 2).await.unwrap();
+    books.bring_in(ACCOUNT, A, 2).await.unwrap();
     let granted = granted(books.reserve(ACCOUNT, "a", &own).await).unwrap();
     books.settle(ACCOUNT, ticket(&own, granted), 1).await.unwrap();
     books.sweep().await.unwrap();

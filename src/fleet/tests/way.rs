@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::scene::{ACCOUNT, Scene, Server, ask, granted, spent};
+use super::scene::{A, ACCOUNT, Scene, Server, ask, granted, spent};
 use crate::{
     budget::Limit,
     fleet::{
@@ -80,7 +80,7 @@ async fn a_claim_that_is_cut_off_anywhere_is_whole_or_not_there_and_can_be_given
         let asked = ask(3, 10);
         let answer = through(&scene, address).reserve(ACCOUNT, "a", &asked).await;
         // Whoever is next waits until the server has ended what was begun.
-        books.bring_in(ACCOUNT, "a", 0).await.unwrap();
+        books.bring_in(ACCOUNT, A, 0).await.unwrap();
         let counts = spent(&books).await;
         match answer {
             Ok(answer) => {
@@ -103,7 +103,7 @@ async fn a_host_that_stalls_in_the_middle_of_a_claim_does_not_keep_the_others_fr
     let scene = Scene::new();
     let books = scene.books();
     assert_eq!(spent(&books).await, 0);
-    books.bring_in(ACCOUNT, "a", 0).await.unwrap();
+    books.bring_in(ACCOUNT, A, 0).await.unwrap();
     // As far as a claim with a lock: found by trying.
     let mut stalled = JoinSet::new();
     let mut proxies = Vec::new();
@@ -122,7 +122,7 @@ async fn a_database_that_is_not_there_is_said_in_words() {
     let scene = Scene::new();
     let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
     let said = |books: Postgres| async move {
-        books.spent(ACCOUNT, "a", Limit::NONE).await.unwrap_err().to_string()
+        books.spent(ACCOUNT, A, Limit::NONE).await.unwrap_err().to_string()
     };
     let away = said(through(&scene, nobody)).await;
     assert!(away.contains("cannot be reached") && away.contains("refused"), "{away}");
@@ -139,7 +139,7 @@ async fn a_server_that_was_started_again_is_asked_by_a_new_connection() {
     let books = scene.books();
     books.reserve(ACCOUNT, "a", &ask(4, 10)).await.unwrap();
     scene.server.stop();
-    assert!(books.spent(ACCOUNT, "a", Limit::NONE).await.is_err());
+    assert!(books.spent(ACCOUNT, A, Limit::NONE).await.is_err());
     scene.server.resume();
     assert_eq!(spent(&books).await, 4);
 }
@@ -219,7 +219,7 @@ async fn a_server_must_prove_its_name_and_may_know_us_by_a_certificate_alone() {
         Postgres::new(Database { place, user: user.into(), password, tls: Some(tls), ..options })
     };
     let said = |books: Postgres| async move {
-        let answer = books.spent(ACCOUNT, "a", Limit::NONE).await;
+        let answer = books.spent(ACCOUNT, A, Limit::NONE).await;
         answer.map(|spent| spent.recipients).map_err(|trouble| trouble.to_string())
     };
     let trusting = || TlsFiles { ca_file: ca_file.clone(), client: None };

@@ -137,7 +137,7 @@ impl World {
         }
         let (token, probe) = (self.claims + 1, account != Account::Open);
         let lease = STEP * LEASE_STEPS;
-        let ask = Ask { token, recipients: 1, limit: Limit::NONE, lease, heard, probe };
+        let ask = Ask { token, ledger: 0, recipients: 1, limit: Limit::NONE, lease, heard, probe };
         let (stands, is_out) = (self.account(), self.has_a_probe());
         let mut next = self.clone();
         next.claims = token;

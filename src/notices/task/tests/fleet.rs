@@ -46,9 +46,9 @@ async fn one_host_tells_for_all_that_the_day_is_spent_by_what_all_have_spent() {
     let books = InMemory::new(&clock);
     let mut first = Host::new(&books, &clock, "first").await;
     let mut second = Host::new(&books, &clock, "second").await;
-    books.has_spent("third", 5).await;
+    books.has_spent(5).await;
     assert!(first.look(&books).await.is_empty(), "one more may leave");
-    books.has_spent("third", 7).await;
+    books.has_spent(7).await;
     let told = first.look(&books).await;
     let [text] = &told[..] else { panic!("it has sent nothing itself: {told:?}") };
     for words in [
@@ -64,7 +64,7 @@ async fn one_host_tells_for_all_that_the_day_is_spent_by_what_all_have_spent() {
         clock.advance(Duration::from_secs(3_600));
     }
     clock.advance(Duration::from_secs(4 * 3_600));
-    books.has_spent("third", 7).await;
+    books.has_spent(7).await;
     assert_eq!(second.look(&books).await.len(), 1, "the next day is another's to tell");
     assert_eq!(first.look(&books).await.len(), 1);
 }
@@ -74,7 +74,7 @@ async fn a_host_that_dies_when_it_is_about_to_tell_leaves_it_to_the_others_after
     let clock = ManualClock::new(Timestamp(1_800_000_000_000));
     let books = InMemory::new(&clock);
     let mut living = Host::new(&books, &clock, "living").await;
-    books.has_spent("dead", 6).await;
+    books.has_spent(6).await;
     let dead = books.share("dead");
     assert_eq!(dead.take_notice(Duration::from_secs(15 * 60)).await, Ok(None));
     assert!(living.look(&books).await.is_empty());
@@ -89,7 +89,7 @@ async fn while_the_books_cannot_be_asked_nobody_tells_of_a_day_that_nobody_knows
     let clock = ManualClock::new(Timestamp(1_800_000_000_000));
     let books = InMemory::new(&clock);
     let mut host = Host::new(&books, &clock, "host").await;
-    books.has_spent("third", 6).await;
+    books.has_spent(6).await;
     books.look(&host.share, 0, OTHERS).await;
     books.are_away(true);
     assert!(host.look(&books).await.is_empty());

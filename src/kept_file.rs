@@ -16,7 +16,7 @@ use crate::careful_file::{self, Links};
 
 /// Why the file does not count.
 #[derive(Debug, Error)]
-pub(super) enum KeptFileError {
+pub(crate) enum KeptFileError {
     #[error("{0}")]
     File(#[from] io::Error),
     #[error("it is damaged: {0}")]
@@ -26,7 +26,7 @@ pub(super) enum KeptFileError {
 }
 
 /// Reads it, `bytes_max` octets at most; where there is none, it is empty. Its form has a number, `version`.
-pub(super) fn read<T: DeserializeOwned + Default>(
+pub(crate) fn read<T: DeserializeOwned + Default>(
     path: &Path,
     version: u32,
     bytes_max: u64,
@@ -50,7 +50,7 @@ pub(super) fn read<T: DeserializeOwned + Default>(
 }
 
 /// Puts it in the place of the last one; returns when it would survive a power cut. Blocks.
-pub(super) fn replace(path: &Path, whole: &impl Serialize) -> Result<(), KeptFileError> {
+pub(crate) fn replace(path: &Path, whole: &impl Serialize) -> Result<(), KeptFileError> {
     let next = path.with_extension("new");
     let mut file = careful_file::create(&next, 0o600)?;
     file.write_all(&serde_json::to_vec(whole)?)?;
