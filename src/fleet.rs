@@ -3,6 +3,8 @@
 //! Rule: a host asks before it claims, reserves before it sends, and settles afterwards; while it cannot ask, it sends
 //! nothing. Time is the database's. Must not know the queue, nor what an upstream says.
 
+#[cfg(feature = "fleet")]
+mod bodies;
 mod books;
 mod calls;
 #[cfg(feature = "fleet")]
@@ -31,6 +33,8 @@ mod share;
 mod tls;
 #[cfg(test)]
 mod twin;
+#[cfg(feature = "fleet")]
+mod unanswered;
 
 use std::{sync::Arc, time::Duration};
 
@@ -76,7 +80,7 @@ const LOOKS_BETWEEN_SWEEPS: u32 = 120;
 
 /// Settings refuse a [fleet] where it is not built in.
 #[cfg(not(feature = "fleet"))]
-pub(crate) async fn examine(_: &Options) -> Result<Examined, Trouble> {
+pub(crate) async fn examine(_: &Options, _: bool) -> Result<Examined, Trouble> {
     Err(Trouble("this pillarbox was built without fleets".to_owned()))
 }
 

@@ -1,7 +1,10 @@
 //! Daemons whose queue is in a real PostgreSQL: what one has accepted another sends, whoever is killed, stopped or stands
 //! still, and whatever the database does.
 //!
-//! `tests/fleet/fetch` unpacks the database; without it these tests fail.
+//! `tests/fleet/fetch` unpacks the database and its pooler; without them these tests fail.
+
+mod pooler;
+mod way;
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -10,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     daemon::{Daemon, Home, within},
-    fleet::{in_fleet, submit},
+    fleet::{in_fleet, submit, try_submit, without_a_disk},
     gmail::Gmail,
     outage::{PLENTY, home_without_brakes, tail},
     postgres::Postgres,
@@ -40,14 +43,25 @@ impl Scene {
 
     /// A host that keeps nothing on its disk.
     fn host(&self, name: &'static str) -> Host {
-        let mut host = self.host_with_a_disk(name);
-        host.home.set_environment("PILLARBOX__QUEUE__BACKEND", "postgres");
-        host
+        self.host_by(self.server.port, name)
+    }
+
+    /// The same to whom the server seems to be at this port.
+    fn host_by(&self, port: u16, name: &'static str) -> Host {
+        let home = home_without_brakes(&self.gmail.upstream(), PLENTY);
+        self.host_in(without_a_disk(home, name, (port, &self.database)), name)
     }
 
     fn host_with_a_disk(&self, name: &'static str) -> Host {
+        self.host_with_a_disk_by(self.server.port, name)
+    }
+
+    fn host_with_a_disk_by(&self, port: u16, name: &'static str) -> Host {
         let home = home_without_brakes(&self.gmail.upstream(), PLENTY);
-        let home = in_fleet(home, name, (self.server.port, &self.database));
+        self.host_in(in_fleet(home, name, (port, &self.database)), name)
+    }
+
+    fn host_in(&self, home: Home, name: &'static str) -> Host {
         let upstream = self.gmail.upstream().port;
         Host { name, home, upstream, acknowledged: Vec::new() }
     }

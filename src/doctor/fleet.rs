@@ -3,7 +3,7 @@
 //! Rule: what keeps mail here fails, what may do so one day is a warning. The judgement is pure; without `[fleet]` there is
 //! nothing to be looked at.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -18,13 +18,13 @@ const CLOCKS_APART_MAX: Duration = Duration::from_secs(5);
 /// Hosts and rights that are named.
 const NAMED_MAX: usize = 5;
 
-/// Looks at it.
-pub(super) async fn look(options: Option<&Options>, clock: &dyn Clock) -> Outcome {
+/// Looks at it, for a host whose queue is there as well or not.
+pub(super) async fn look(options: Option<&Options>, has_queue: bool, clock: &dyn Clock) -> Outcome {
     let Some(options) = options else {
         return Outcome::skipped("this host counts for itself: there is no [fleet]");
     };
     let before = clock.wall();
-    match examine(options).await {
+    match examine(options, has_queue).await {
         Ok(found) => judge(&found, (before, clock.wall()), &options.database.to_string()),
         Err(trouble) => Outcome::fail(format!("{}: {trouble}", options.database), REMEDY),
     }
@@ -90,9 +90,30 @@ fn rights(found: &Examined) -> Option<Outcome> {
     (!lacking.is_empty()).then(|| {
         Outcome::fail(
             format!("this role lacks rights: {}{more}", first.join(", ")),
-            "Grant what docs/fleet.md lists under Rights, as the owner of the tables",
+            format!(
+                "Say this in the database, as the owner of the tables (docs/fleet.md, Rights): {}",
+                grants(found)
+            ),
         )
     })
+}
+
+/// The statements that give what is lacking, one for each set of rights.
+fn grants(found: &Examined) -> String {
+    let mut of_each: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (what, right) in &found.lacking {
+        of_each.entry(what).or_default().push(right);
+    }
+    let mut together: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+    for (what, rights) in of_each {
+        together.entry(rights).or_default().push(what);
+    }
+    let grant = |(rights, what): (Vec<&str>, Vec<&str>)| {
+        // Of several functions each is named by itself, without the word for them.
+        let what = what.join(", ").replace(", FUNCTION ", ", ");
+        format!("GRANT {} ON {what} TO {}", rights.join(", "), found.role)
+    };
+    together.into_iter().map(grant).collect::<Vec<_>>().join("; ")
 }
 
 fn old_tables(found: &Examined) -> Option<Outcome> {
@@ -190,6 +211,7 @@ mod tests {
             latency: Duration::from_micros(840),
             schema: (2, None),
             own_schema: 2,
+            role: "relay".into(),
             syncs: true,
             writes_full_pages: true,
             clock_ms: NOW.0,
@@ -229,7 +251,7 @@ mod tests {
                 Examined { lacking: vec![("pillarbox.host".into(), "INSERT".into())], ..well() },
                 Verdict::Fail,
                 "INSERT on pillarbox.host",
-                "docs/fleet.md",
+                "GRANT INSERT ON pillarbox.host TO relay",
             ),
             (Examined { syncs: false, ..well() }, Verdict::Warn, "fsync off", "postgresql.conf"),
             (Examined { clock_ms: NOW.0 - 20_000, ..well() }, Verdict::Warn, "20 s apart", "NTP"),
@@ -258,6 +280,24 @@ mod tests {
             assert_eq!(outcome.verdict, verdict, "{outcome:?}");
             assert!(outcome.seen.contains(seen) && outcome.remedy.contains(remedy), "{outcome:?}");
         }
+        let lacking = [
+            ("FUNCTION pillarbox.drop_days(bigint)", "EXECUTE"),
+            ("FUNCTION pillarbox.make_days()", "EXECUTE"),
+            ("SCHEMA pillarbox", "USAGE"),
+            ("pillarbox.body", "DELETE"),
+            ("pillarbox.body", "SELECT"),
+            ("pillarbox.queue", "DELETE"),
+            ("pillarbox.queue", "SELECT"),
+        ];
+        let lacking = lacking.map(|(what, right)| (what.to_owned(), right.to_owned())).into();
+        let remedy = judged(&Examined { lacking, ..well() }).remedy;
+        assert!(
+            remedy.ends_with(
+                "GRANT DELETE, SELECT ON pillarbox.body, pillarbox.queue TO relay; GRANT EXECUTE ON FUNCTION \
+                 pillarbox.drop_days(bigint), pillarbox.make_days() TO relay; GRANT USAGE ON SCHEMA pillarbox TO relay"
+            ),
+            "{remedy}"
+        );
         let both = judged(&Examined { syncs: false, gone: vec![("b".into(), minute)], ..well() });
         assert!(both.seen.contains("fsync") && both.seen.contains("b since"), "{both:?}");
         let clock = Examined { clock_ms: NOW.0 + 4_000, ..well() };

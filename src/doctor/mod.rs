@@ -118,7 +118,8 @@ fn tasks(patient: Patient, wanted: &[&'static str], now: Timestamp) -> JoinSet<F
         let looked = Arc::clone(&scene);
         tasks.spawn(async move {
             let (options, clock) = (looked.settings.fleet.as_ref(), looked.clock.as_ref());
-            vec![(FLEET, fleet::look(options, clock).await)]
+            let has_queue = looked.settings.queue.database.is_some();
+            vec![(FLEET, fleet::look(options, has_queue, clock).await)]
         });
     }
     if order::WAY.into_iter().any(is_wanted) {

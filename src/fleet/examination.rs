@@ -20,15 +20,26 @@ use crate::clock::Stopwatch;
 /// Those that are named.
 const TRANSACTIONS_MAX: i64 = 5;
 
-/// What a host needs.
+/// What a host needs; the last tables and the functions where its queue is in the database.
 const RIGHTS: &str = "
-    SELECT n.nspname || '.' || c.relname, need.right
-    FROM (VALUES ('version', 'SELECT'), ('account', 'SELECT'), ('account', 'INSERT'), ('account', 'UPDATE'),
-        ('reservation', 'SELECT'), ('reservation', 'INSERT'), ('reservation', 'UPDATE'), ('reservation', 'DELETE'),
-        ('host', 'SELECT'), ('host', 'INSERT'), ('host', 'UPDATE'), ('host', 'DELETE')) AS need (name, \"right\")
+    SELECT 'SCHEMA pillarbox', 'USAGE' FROM pg_catalog.pg_namespace
+    WHERE nspname = 'pillarbox' AND NOT has_schema_privilege(oid, 'USAGE')
+    UNION ALL
+    SELECT n.nspname || '.' || c.relname, wanted
+    FROM (VALUES ('version', '{SELECT}'::text[], false), ('account', '{SELECT,INSERT,UPDATE}', false),
+        ('reservation', '{SELECT,INSERT,UPDATE,DELETE}', false), ('host', '{SELECT,INSERT,UPDATE,DELETE}', false),
+        ('queue', '{SELECT,INSERT,UPDATE,DELETE}', true), ('message', '{SELECT,INSERT,UPDATE,DELETE}', true),
+        ('body', '{SELECT,INSERT,UPDATE,DELETE}', true), ('standing', '{SELECT,INSERT,UPDATE,DELETE}', true),
+        ('history', '{SELECT,INSERT,UPDATE,DELETE}', true)) AS need (name, rights, of_queues)
+    CROSS JOIN unnest(need.rights) AS wanted
     JOIN pg_catalog.pg_class c ON c.relname = need.name
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'pillarbox'
-    WHERE NOT has_table_privilege(c.oid, need.\"right\") OR NOT has_schema_privilege(n.oid, 'USAGE')
+    WHERE ($1 OR NOT need.of_queues) AND NOT has_table_privilege(c.oid, wanted)
+    UNION ALL
+    SELECT 'FUNCTION ' || n.nspname || '.' || p.proname || '(' || oidvectortypes(p.proargtypes) || ')', 'EXECUTE'
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'pillarbox'
+    WHERE $1 AND p.proname IN ('make_days', 'drop_days') AND NOT has_function_privilege(p.oid, 'EXECUTE')
     ORDER BY 1, 2";
 
 const TRANSACTIONS: &str = "
@@ -42,17 +53,17 @@ const TRANSACTIONS: &str = "
 const SETTINGS: &str = "
     SELECT current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',
         pg_is_in_recovery(), (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-        current_setting('server_version')";
+        current_setting('server_version'), quote_ident(current_user)";
 
-/// Examines the database of a fleet.
+/// Examines the database of a fleet, for a host whose queue is there as well or not.
 ///
 /// # Errors
 /// It cannot be asked.
-pub(crate) async fn examine(options: &Options) -> Result<Examined, Trouble> {
+pub(crate) async fn examine(options: &Options, has_queue: bool) -> Result<Examined, Trouble> {
     let link = Link::new(options.database.clone());
     let mut found = Link::in_time(async {
         let open = link.connect().await?;
-        look(open.client()).await
+        look(open.client(), has_queue).await
     })
     .await?;
     let may_list = found.lacking.is_empty() && found.schema.1.is_none();
@@ -66,7 +77,7 @@ pub(crate) async fn examine(options: &Options) -> Result<Examined, Trouble> {
     Ok(found)
 }
 
-async fn look(client: &Client) -> Result<Examined, Trouble> {
+async fn look(client: &Client, has_queue: bool) -> Result<Examined, Trouble> {
     let watch = Stopwatch::start();
     let row = client.query_typed_one(SETTINGS, &[]).await.map_err(said)?;
     let latency = watch.elapsed();
@@ -77,15 +88,19 @@ async fn look(client: &Client) -> Result<Examined, Trouble> {
         is_standby: is(2)?,
         clock_ms: row.try_get(3).map_err(said)?,
         server: row.try_get(4).map_err(said)?,
+        role: row.try_get(5).map_err(said)?,
         latency,
         own_schema: schema::version(),
         ..Examined::default()
     };
-    for row in client.query_typed(RIGHTS, &[]).await.map_err(said)? {
+    let rights = client.query_typed(RIGHTS, &[(&has_queue, Type::BOOL)]).await;
+    for row in rights.map_err(said)? {
         let text = |at: usize| row.try_get::<_, String>(at).map_err(said);
         found.lacking.push((text(0)?, text(1)?));
     }
-    if !found.lacking.iter().any(|(table, _)| table == "pillarbox.version") {
+    let hides_version =
+        |(what, _): &(String, String)| what == "pillarbox.version" || what == "SCHEMA pillarbox";
+    if !found.lacking.iter().any(hides_version) {
         let version = schema::found(client).await.map_err(said)?;
         let fits = if version.number > schema::version() {
             version.fits(schema::version())

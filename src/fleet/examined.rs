@@ -28,7 +28,9 @@ pub(crate) struct Examined {
     pub(crate) is_standby: bool,
     /// Its time, in milliseconds since 1970, half a question ago.
     pub(crate) clock_ms: i64,
-    /// Rights that this role lacks: the table and the right.
+    /// The role of this host, as a statement names it.
+    pub(crate) role: String,
+    /// Rights that it lacks: of which table, `SCHEMA` or `FUNCTION`, and which right.
     pub(crate) lacking: Vec<(String, String)>,
     /// Transactions of others that have been open for long, as far as this role sees them: process, program, for how long.
     pub(crate) transactions: Vec<(i32, String, Duration)>,

@@ -88,7 +88,21 @@ impl Link {
     /// The connection, opened anew where that is needed.
     pub(super) async fn hold(&self) -> Result<Held<'_>, Trouble> {
         let call = self.calls.begin();
-        let mut place = self.open.lock().await;
+        let place = self.open.lock().await;
+        self.held(call, place).await
+    }
+
+    /// The same where nobody has it just now.
+    pub(super) async fn hold_idle(&self) -> Option<Result<Held<'_>, Trouble>> {
+        let place = self.open.try_lock().ok()?;
+        Some(self.held(self.calls.begin(), place).await)
+    }
+
+    async fn held<'a>(
+        &'a self,
+        call: Call<'a>,
+        mut place: MutexGuard<'a, Option<Open>>,
+    ) -> Result<Held<'a>, Trouble> {
         let usable = place.take().filter(|open| !open.client.is_closed());
         let open = match usable {
             Some(open) => open,

@@ -5,42 +5,44 @@
 //! threads that may wait. Must not know what a record means.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Write as _},
     path::Path,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
         mpsc,
     },
     time::Duration,
 };
 
 use thiserror::Error;
-use tokio::runtime::{self, Runtime};
+use tokio::{
+    runtime::{self, Runtime},
+    time::timeout,
+};
 use tracing::{debug, info};
 
 use super::{
+    bodies::{Bodies, Turn},
     books::Trouble,
     link::{Held, Link, said},
     options::Options,
     postgres::BEGIN,
     row_statements::{self as statements, Id, Row, Standing, Write, Written},
     schema,
+    unanswered::Unanswered,
 };
-use crate::{clock::Clock, sync};
+use crate::clock::Clock;
 
 /// How long a queue stays its host's without a word of it. Whoever is silent for longer is taken for dead.
 const LEASE: Duration = Duration::from_secs(30);
 /// Octets of a message in one row: little enough for a moment's memory on either side, and few rows.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// Connections by which messages come in and are fetched side by side.
-const BODY_LINKS: usize = 3;
+/// How long a message may take on its way to the database, with the wait for its turn. Its client waits for ten minutes.
+const KEEP_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Messages that are read in one question.
 const PAGE: i64 = 1_000;
-/// How often a message is removed of which nobody knows whether it was written: a server may still be at it.
-const UNDONE_TIMES: u32 = 12;
 /// Threads that speak with the database; they never compute.
 const THREADS: usize = 2;
 
@@ -86,15 +88,14 @@ struct Inner {
     reader: Link,
     /// Neither waits for a long message.
     lease: Link,
-    bodies: [Link; BODY_LINKS],
-    next_body: AtomicUsize,
+    bodies: Bodies,
     /// The number of the queue; 0 before there is one.
     number: AtomicI64,
     /// Until when it is certainly ours, by this boot's clock.
     until_ms: AtomicU64,
     is_over: AtomicBool,
-    /// Messages whose client was told that they were not taken, and how often they were removed.
-    undone: Mutex<BTreeMap<Id, u32>>,
+    /// Messages that come in, or were taken back.
+    unanswered: Unanswered,
 }
 
 impl Rows {
@@ -112,12 +113,11 @@ impl Rows {
             writer: link(),
             reader: link(),
             lease: link(),
-            bodies: [(); BODY_LINKS].map(|()| link()),
-            next_body: AtomicUsize::new(0),
+            bodies: Bodies::new(&options.database),
             number: AtomicI64::new(0),
             until_ms: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
-            undone: Mutex::default(),
+            unanswered: Unanswered::default(),
         };
         Ok(Self { inner: Arc::new(inner), runtime: Some(runtime) })
     }
@@ -190,8 +190,15 @@ impl Rows {
     /// The ids of all messages whose octets are there.
     pub(crate) fn ids(&self) -> Result<Vec<Id>, Refusal> {
         self.wait(|inner| async move {
-            Ok(asked!(inner.writer, client => statements::ids(client, inner.number()))?)
+            let mut ids = asked!(inner.writer, client => statements::ids(client, inner.number()))?;
+            ids.retain(|id| !inner.unanswered.contains(id));
+            Ok(ids)
         })
+    }
+
+    /// Whether nobody has told its client yet that this message was taken, or he has heard that it was not.
+    pub(crate) fn is_unanswered(&self, id: &Id) -> bool {
+        self.inner.unanswered.contains(id)
     }
 
     /// The states of this host's accounts.
@@ -204,7 +211,7 @@ impl Rows {
     /// Writes all of it in one transaction.
     pub(crate) fn write(&self, write: Write) -> Result<(), Refusal> {
         self.wait(|inner| async move {
-            let held = inner.transaction(&inner.writer).await?;
+            let held = inner.transaction(inner.writer.hold()).await?;
             let whose = (inner.number(), inner.host.as_str());
             let is_whole = step(statements::write(held.client(), whose, &write)).await?;
             if !is_whole {
@@ -217,20 +224,14 @@ impl Rows {
     /// Makes a message durable: its record and its octets. After an error it is not there, or will soon not be.
     pub(crate) fn keep(&self, id: Id, written: Written, file: &Path) -> Result<(), Refusal> {
         let file = File::open(file).map_err(|error| Trouble(error.to_string()))?;
-        if sync::lock(&self.inner.undone).contains_key(&id) {
-            let words =
-                "a message of this id is being taken back; hand it over again in a few minutes";
-            return Err(Trouble(words.into()).into());
-        }
         self.wait(|inner| async move { inner.keep(id, written, file).await })
     }
 
     /// Writes the octets of a message to a file; `false` when there are none.
     pub(crate) fn fetch(&self, id: Id, mut file: File) -> Result<bool, Refusal> {
         self.wait(|inner| async move {
-            let link = inner.body_link();
             for part in 0.. {
-                let octets = asked!(link, client => statements::part(client, &id, part))?;
+                let octets = asked!(inner.bodies, client => statements::part(client, &id, part))?;
                 let Some(octets) = octets else { return Ok(part > 0) };
                 file.write_all(&octets).map_err(|error| Trouble(error.to_string()))?;
             }
@@ -241,13 +242,16 @@ impl Rows {
     /// Notes that the final dot of a message is about to be sent. It may be sent only when this says so.
     pub(crate) fn note_dot(&self, id: Id) -> Result<(), Refusal> {
         self.wait(|inner| async move {
-            let held = inner.transaction(&inner.lease).await?;
+            let held = inner.transaction(inner.lease.hold()).await?;
             if !step(statements::note_dot(held.client(), inner.number(), &id)).await? {
                 return Err(Trouble("the message is not in the database as claimed".into()).into());
             }
             commit(held).await?;
-            // The process may have stood still since it was asked.
-            if inner.clock.now().since_boot_ms > inner.until_ms.load(Ordering::Acquire) {
+            // The process may have stood still since it was asked: only a new lease says that nobody has taken over since.
+            if inner.is_over_by_own_clock() {
+                inner.renew().await?;
+            }
+            if inner.is_over_by_own_clock() {
                 let words = "this host's lease of its mail in the database is over";
                 return Err(Trouble(words.into()).into());
             }
@@ -301,6 +305,8 @@ impl Rows {
             return Ok(());
         }
         self.wait(|inner| async move {
+            // Another host would take it for mail.
+            inner.undo().await?;
             Ok(asked!(inner.lease, client => statements::release(client, inner.number()))?)
         })
     }
@@ -370,14 +376,14 @@ impl Inner {
         self.number.load(Ordering::Acquire)
     }
 
-    fn body_link(&self) -> &Link {
-        &self.bodies[self.next_body.fetch_add(1, Ordering::Relaxed) % BODY_LINKS]
-    }
-
     /// From a renewal on that was asked for at this time.
     fn lasts_from(&self, asked_ms: u64) {
         let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(0);
         self.until_ms.store(asked_ms.saturating_add(lease_ms), Ordering::Release);
+    }
+
+    fn is_over_by_own_clock(&self) -> bool {
+        self.clock.now().since_boot_ms > self.until_ms.load(Ordering::Acquire)
     }
 
     async fn renew(&self) -> Result<(), Refusal> {
@@ -399,20 +405,17 @@ impl Inner {
 
     /// Removes messages whose client was told that they were not taken, also where a server is still writing one.
     async fn undo(&self) -> Result<(), Refusal> {
-        let undone: Vec<Id> = sync::lock(&self.undone).keys().copied().collect();
+        let undone = self.unanswered.undone();
         if undone.is_empty() {
             return Ok(());
         }
         asked!(self.lease, client => statements::remove(client, self.number(), &undone))?;
-        sync::lock(&self.undone).retain(|_, times| {
-            *times += 1;
-            *times < UNDONE_TIMES
-        });
+        self.unanswered.removed(&undone);
         Ok(())
     }
 
     async fn take_over(&self) -> Result<bool, Refusal> {
-        let held = self.transaction(&self.lease).await?;
+        let held = self.transaction(self.lease.hold()).await?;
         let taken = step(statements::take_over(held.client(), self.number(), PAGE)).await?;
         commit(held).await?;
         if let Some((messages, host)) = taken.as_ref().filter(|(messages, _)| *messages > 0) {
@@ -425,31 +428,60 @@ impl Inner {
         Ok(asked!(self.lease, client => statements::make_days(client))?)
     }
 
-    async fn keep(&self, id: Id, written: Written, mut file: File) -> Result<(), Refusal> {
-        let held = self.transaction(self.body_link()).await?;
+    async fn keep(&self, id: Id, written: Written, file: File) -> Result<(), Refusal> {
+        self.unanswered.begin(id)?;
+        let late = || {
+            let limit = KEEP_LIMIT.as_secs() / 60;
+            Trouble(format!("the message has not come to the database within {limit} minutes"))
+        };
+        let bring = timeout(KEEP_LIMIT, self.bring(id, written, file)).await;
+        let brought = bring.unwrap_or_else(|_| Err(late().into()));
+        // Before the commit nothing can be there: the connection ends with the transaction.
+        let (held, _turn) = brought.inspect_err(|_| self.unanswered.answered(&id))?;
+        let kept = commit(held).await;
+        match &kept {
+            Ok(()) => self.unanswered.answered(&id),
+            Err(_) => self.unanswered.lost(id),
+        }
+        kept
+    }
+
+    /// Writes a message up to its commit. A large one has a turn until then.
+    async fn bring(
+        &self,
+        id: Id,
+        written: Written,
+        mut file: File,
+    ) -> Result<(Held<'_>, Option<Turn<'_>>), Refusal> {
+        let unreadable = |error: io::Error| Trouble(error.to_string());
+        let is_large = file.metadata().map_err(unreadable)?.len() > CHUNK_BYTES as u64;
+        let turn = if is_large { Some(self.bodies.turn().await) } else { None };
+        let held = match &turn {
+            Some(turn) => self.transaction(self.bodies.hold_in(turn)).await?,
+            None => self.transaction(self.bodies.hold()).await?,
+        };
         step(statements::insert(held.client(), self.number(), &id, &written)).await?;
         let mut block = vec![0; CHUNK_BYTES];
         for part in 0.. {
-            let length =
-                read_full(&mut file, &mut block).map_err(|error| Trouble(error.to_string()))?;
+            let length = read_full(&mut file, &mut block).map_err(unreadable)?;
             if length == 0 {
                 break;
             }
             step(statements::insert_part(held.client(), &id, part, &block[..length])).await?;
         }
-        // Before this nothing can be there: the connection ends with the transaction.
-        commit(held).await.inspect_err(|_| {
-            sync::lock(&self.undone).insert(id, 0);
-        })
+        Ok((held, turn))
     }
 
     /// Begins a transaction in which nobody takes the queue over.
-    async fn transaction<'a>(&self, link: &'a Link) -> Result<Held<'a>, Refusal> {
+    async fn transaction<'a>(
+        &self,
+        hold: impl Future<Output = Result<Held<'a>, Trouble>>,
+    ) -> Result<Held<'a>, Refusal> {
         if self.is_over.load(Ordering::Acquire) {
             return Err(Refusal::Lost);
         }
         let begun = Link::in_time(async {
-            let held = link.hold().await?;
+            let held = hold.await?;
             held.client().batch_execute(BEGIN).await.map_err(said)?;
             let version = statements::own(held.client(), self.number()).await.map_err(said)?;
             let is_ours = version.is_some();

@@ -6,6 +6,8 @@ mod figures;
 mod hosts;
 pub(crate) mod memory;
 mod model;
+#[cfg(feature = "fleet")]
+mod rights;
 mod roll;
 #[cfg(feature = "fleet")]
 pub(crate) mod scene;

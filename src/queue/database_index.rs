@@ -36,7 +36,7 @@ pub(super) struct DatabaseIndex {
     mirror: MemoryIndex,
     /// Which start it is.
     number: i64,
-    /// Messages whose final dot was noted before they came here.
+    /// Messages whose final dot was noted before they came here, until that is written with what follows from it.
     dots: Mutex<HashSet<QueueId>>,
 }
 
@@ -54,7 +54,9 @@ impl DatabaseIndex {
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             for row in page {
-                index.fill(row)?;
+                if !index.rows.is_unanswered(&row.id) {
+                    index.fill(row)?;
+                }
             }
         }
         Ok(index)
@@ -80,14 +82,14 @@ impl DatabaseIndex {
     /// Takes up a message; its record, where that can be read.
     fn fill(&self, row: Row) -> Result<Option<(QueueId, MessageRecord)>, IndexError> {
         let id = QueueId::from_bytes(row.id);
-        if row.dot {
-            sync::lock(&self.dots).insert(id);
-        }
         let read = read(id, &row.record);
         let found = match read {
             Err(IndexError::Damaged { reason, .. }) => Err(reason),
             read => Ok(read?),
         };
+        if row.dot && found.is_ok() {
+            sync::lock(&self.dots).insert(id);
+        }
         self.mirror.fill(id, found.clone());
         Ok(found.ok().map(|record| (id, record)))
     }
@@ -263,6 +265,7 @@ impl Index for DatabaseIndex {
             self.rows.write(write).map_err(refused)?;
         }
         self.mirror.follow(changes);
+        sync::lock(&self.dots).retain(|id| !changes.messages.contains_key(id));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod loop_disk;
 pub(crate) mod network;
 pub(crate) mod outage;
 pub(crate) mod playground;
+pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod submitter;
 pub(crate) mod syncs;

@@ -50,10 +50,7 @@ impl Postgres {
 
     /// A server of its own.
     pub(crate) fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        if rustix::process::geteuid().is_root() {
-            chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("only root may do this");
-        }
+        let directory = directory_for_all();
         let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
         let port = free.expect("a free port").port();
         let server = Mutex::new(None);
@@ -159,26 +156,9 @@ impl Postgres {
 
     /// A program of the package, as the user of the server.
     fn program(&self, name: &str) -> Command {
-        let root = root();
-        let directory = |below: &str, holds: &str| {
-            let mut entries = fs::read_dir(root.join(below)).expect("the unpacked package");
-            let found = entries.find_map(|entry| {
-                let path = entry.ok()?.path();
-                path.join(holds).exists().then_some(path)
-            });
-            found.unwrap_or_else(|| panic!("{holds} in {below} of {}", root.display()))
-        };
-        let version = directory("usr/lib/postgresql", "bin/postgres");
-        let mut program = Command::new(version.join("bin").join(name));
-        program
-            .env_clear()
-            .env("LD_LIBRARY_PATH", directory("usr/lib", "libpq.so.5"))
-            .env("PATH", "/usr/bin:/bin")
-            .env("TZ", "UTC")
-            .current_dir(self.directory.path());
-        if rustix::process::geteuid().is_root() {
-            program.uid(NOBODY).gid(NOBODY);
-        }
+        let version = directory_with("usr/lib/postgresql", "bin/postgres");
+        let mut program = unpacked(&version.join("bin").join(name));
+        program.current_dir(self.directory.path());
         program
     }
 }
@@ -187,6 +167,39 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// An unpacked program with its libraries; not as root, which it refuses to be.
+pub(crate) fn unpacked(path: &Path) -> Command {
+    let mut program = Command::new(root().join(path));
+    program
+        .env_clear()
+        .env("LD_LIBRARY_PATH", directory_with("usr/lib", "libpq.so.5"))
+        .env("PATH", "/usr/bin:/bin")
+        .env("TZ", "UTC");
+    if rustix::process::geteuid().is_root() {
+        program.uid(NOBODY).gid(NOBODY);
+    }
+    program
+}
+
+/// A directory for unpacked programs, which are not root.
+pub(crate) fn directory_for_all() -> TempDir {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    if rustix::process::geteuid().is_root() {
+        chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("only root may do this");
+    }
+    directory
+}
+
+fn directory_with(below: &str, holds: &str) -> PathBuf {
+    let root = root();
+    let mut entries = fs::read_dir(root.join(below)).expect("the unpacked package");
+    let found = entries.find_map(|entry| {
+        let path = entry.ok()?.path();
+        path.join(holds).exists().then_some(path)
+    });
+    found.unwrap_or_else(|| panic!("{holds} in {below} of {}", root.display()))
 }
 
 /// The unpacked packages.

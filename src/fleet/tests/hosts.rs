@@ -201,7 +201,7 @@ async fn an_examination_finds_what_is_set_what_is_missing_and_who_stands_in_the_
         let database = Database { user: user.to_owned(), password, ..scene.options() };
         Options { host: "a".into(), database }
     };
-    let found = examine(&options("postgres", PASSWORD)).await.unwrap();
+    let found = examine(&options("postgres", PASSWORD), true).await.unwrap();
     assert_eq!((found.schema.0, found.syncs, found.is_standby), (0, false, false), "{found:?}");
     assert!(found.writes_full_pages && found.lacking.is_empty(), "{found:?}");
     assert!(found.clock_ms > 1_700_000_000_000 && found.transactions.is_empty(), "{found:?}");
@@ -213,7 +213,7 @@ async fn an_examination_finds_what_is_set_what_is_missing_and_who_stands_in_the_
     scene.books().beat(&beat("b", None)).await.unwrap();
     scene.books().beat(&beat("b", Some(1))).await.unwrap();
     scene.sql("UPDATE pillarbox.host SET seen = seen - interval '5 min' WHERE name = 'a'");
-    let found = examine(&options("postgres", PASSWORD)).await.unwrap();
+    let found = examine(&options("postgres", PASSWORD), true).await.unwrap();
     assert_eq!(found.namesakes, ["b"]);
     assert_eq!(found.gone.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["a"]);
     let role = format!("poor_{}", scene.database);
@@ -223,14 +223,14 @@ async fn an_examination_finds_what_is_set_what_is_missing_and_who_stands_in_the_
          GRANT SELECT, INSERT, UPDATE ON pillarbox.account TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation TO {role}"
     ));
-    let lacking = examine(&options(&role, "rows alone")).await.unwrap().lacking;
+    let lacking = examine(&options(&role, "rows alone"), false).await.unwrap().lacking;
     let of_hosts = ["DELETE", "INSERT", "SELECT", "UPDATE"];
     let of_hosts = of_hosts.map(|right| ("pillarbox.host".to_owned(), right.to_owned()));
     assert_eq!(lacking, of_hosts);
     let next = crate::fleet::schema::version() + 1;
     scene.sql(&format!("UPDATE pillarbox.version SET number = {next}, oldest = {next}"));
-    let newer = examine(&options("postgres", PASSWORD)).await.unwrap().schema;
+    let newer = examine(&options("postgres", PASSWORD), true).await.unwrap().schema;
     assert!(newer.1.is_some_and(|words| words.contains("upgrade")), "{next}");
-    let away = examine(&options("postgres", "another")).await.unwrap_err().to_string();
+    let away = examine(&options("postgres", "another"), true).await.unwrap_err().to_string();
     assert!(away.contains("the database says") && !away.contains("another"), "{away}");
 }

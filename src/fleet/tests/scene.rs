@@ -1,5 +1,9 @@
 //! A database of its own for a test, and what is asked of the books in it.
 
+#[allow(dead_code, reason = "the tests of the daemon use the rest of it")]
+#[path = "../../../tests/support/network.rs"]
+pub(crate) mod network;
+#[allow(dead_code, reason = "the tests of the daemon use the rest of it")]
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 
@@ -54,9 +58,14 @@ impl Scene {
     }
 
     pub(crate) fn options(&self) -> Database {
+        self.options_by(self.server.port)
+    }
+
+    /// The same where the server seems to be at this port.
+    pub(crate) fn options_by(&self, port: u16) -> Database {
         Database {
             place: Place::Host("127.0.0.1".into()),
-            port: self.server.port,
+            port,
             name: self.database.clone(),
             user: "postgres".into(),
             password: Some(Arc::new(Known(PASSWORD))),
@@ -66,6 +75,26 @@ impl Scene {
 
     pub(super) fn books(&self) -> Postgres {
         Postgres::new(self.options())
+    }
+
+    /// A role that has what docs/fleet.md gives it, word for word, and nothing more; of the books alone, or of a queue as well.
+    pub(crate) fn poor(&self, has_queue: bool) -> Database {
+        const OF_QUEUES: &str = "-- with the queue in the database";
+        let text = include_str!("../../../docs/fleet.md");
+        let rights = text.split_once("## Rights").expect("the section").1;
+        let rights = rights.split_once("```sql\n").and_then(|(_, block)| block.split_once("```"));
+        let rights = rights.expect("its statements").0;
+        let (of_books, _) = rights.split_once(OF_QUEUES).expect("two parts");
+        let role = format!("poor_{}_{has_queue}", self.database);
+        let rights = if has_queue { rights } else { of_books };
+        let rights = rights.replace("TO relay;", &format!("TO {role};"));
+        self.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; {rights}"));
+        Database { user: role, ..self.options() }
+    }
+
+    /// A way to its server that can be harmed.
+    pub(crate) fn network(&self) -> network::Network {
+        network::Network::before(self.server.port)
     }
 
     pub(crate) fn sql(&self, statement: &str) -> String {

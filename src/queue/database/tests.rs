@@ -1,5 +1,8 @@
 //! Queues of several hosts in a real PostgreSQL: what one leaves another sends, and nobody sends what is no longer his.
 
+mod answers;
+mod rights;
+
 use super::*;
 use crate::{
     clock::{ManualClock, SystemClock},
@@ -22,8 +25,13 @@ struct Host {
 
 impl Host {
     fn start(scene: &Scene, name: &str) -> Self {
+        Self::start_by(scene.options(), name)
+    }
+
+    fn start_by(database: fleet::Database, name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let queue = open(scene, name, directory.path()).unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let queue = open_at(database, name, directory.path(), clock).unwrap();
         Self { directory, queue }
     }
 
@@ -61,9 +69,18 @@ fn open_by(
     directory: &Path,
     clock: Arc<dyn Clock>,
 ) -> Result<Queue, QueueOpenError> {
+    open_at(scene.options(), name, directory, clock)
+}
+
+fn open_at(
+    database: fleet::Database,
+    name: &str,
+    directory: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<Queue, QueueOpenError> {
     let mut options = Options::new(directory.into());
     options.min_free_bytes = 0;
-    let database = fleet::Options { host: name.into(), database: scene.options() };
+    let database = fleet::Options { host: name.into(), database };
     Queue::open_in_database(options, &database, clock, Faults::default())
 }
 
@@ -123,6 +140,51 @@ async fn what_a_silent_host_had_comes_to_another_and_it_sends_nothing_any_more()
     assert_eq!(scene.sql(left), "0|0|3|1");
     other.queue.close().await;
     assert_eq!(scene.sql("SELECT count(*) FROM pillarbox.queue"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_a_dot_was_noted_elsewhere_is_remembered_until_what_follows_from_it_is_written() {
+    let scene = Scene::new();
+    let leave = async |name: &str| {
+        let silent = Host::start(&scene, name);
+        silent.accept().await;
+        let claimed = silent.claim().await;
+        silent.queue.final_dot(claimed.id).await.unwrap();
+        silence(&scene, name);
+        (claimed.id, silent)
+    };
+    let (at_the_start, _first) = leave("first").await;
+    let other = Host::start(&scene, "other");
+    let (later, _second) = leave("second").await;
+    for id in [at_the_start, later] {
+        let resent = other.state(id).await;
+        assert!(matches!(resent, RecipientState::Queued { resend: true, .. }), "{resent:?}");
+        let index = sync::read(&other.queue.shared.index).clone().unwrap();
+        assert_eq!(index.may_be_sent(id), Some(false), "the record says it now");
+    }
+    other.queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_slept_asks_whether_its_mail_is_still_its_own_and_goes_on() {
+    let scene = Scene::new();
+    let clock = ManualClock::new(SystemClock::new().wall());
+    let directory = tempfile::tempdir().unwrap();
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let queue = open_by(&scene, "a", directory.path(), shared).unwrap();
+    let host = Host { directory, queue };
+    let (first, second) = (host.accept().await, host.accept().await);
+    for _ in 0..2 {
+        host.claim().await;
+    }
+    clock.advance(Duration::from_secs(3_600));
+    host.queue.final_dot(first).await.unwrap();
+    silence(&scene, "a");
+    let other = Host::start(&scene, "other");
+    other.state(second).await;
+    clock.advance(Duration::from_secs(3_600));
+    host.queue.final_dot(second).await.unwrap_err();
+    other.queue.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
