@@ -364,7 +364,7 @@ impl Daemon {
 
     async fn stop_services(&mut self) {
         if let Some(fleet) = &self.parts.fleet {
-            drop(tokio::time::timeout(FAREWELL_PATIENCE, fleet.hosts().leave()).await);
+            drop(tokio::time::timeout(FAREWELL_PATIENCE, fleet.leave()).await);
         }
         self.services_stop.advance(Phase::Draining);
         // The history's keeper never ends by itself; only the admin socket is waited for.

@@ -13,6 +13,11 @@ mod examined;
 mod hosts;
 #[cfg(feature = "fleet")]
 mod link;
+#[cfg(feature = "fleet")]
+mod login_books;
+#[cfg(test)]
+mod login_twin;
+mod logins;
 mod options;
 mod own_file;
 #[cfg(feature = "fleet")]
@@ -28,6 +33,7 @@ mod row_statements;
 mod rows;
 #[cfg(feature = "fleet")]
 mod schema;
+mod seats;
 mod share;
 #[cfg(feature = "fleet")]
 mod tls;
@@ -36,7 +42,7 @@ mod twin;
 #[cfg(feature = "fleet")]
 mod unanswered;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tracing::debug;
@@ -45,15 +51,17 @@ use tracing::debug;
 pub(crate) use self::examination::examine;
 #[cfg(any(feature = "fleet", test))]
 use self::hosts::Register;
-use self::{books::Books, calls::Calls, reach::Reach};
+use self::{books::Books, calls::Calls, logins::LoginBooks, reach::Reach};
 pub(crate) use self::{
     books::{Told, Trouble, Word},
     calls::{CallCounts, SPANS_MS},
     examined::{Examined, TRANSACTION_MAX},
-    hosts::{FORGOTTEN_AFTER, Host, Hosts, Load, Members, Standing},
+    hosts::{FORGOTTEN_AFTER, Host, Hosts, Load, LoggedIn, Members, Standing},
+    logins::Terms,
     options::{Database, Options, Password, Place, TlsFiles},
     own_file::OwnFile,
     reach::{Away, REMEDY},
+    seats::{Seat, Seating, Seats},
     share::{Claim, Elsewhere, Reserving, Share, Status},
 };
 #[cfg(feature = "fleet")]
@@ -91,6 +99,7 @@ pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "fleet");
 #[derive(Debug)]
 pub(crate) struct Fleet {
     books: Arc<dyn Books>,
+    logins: Arc<dyn LoginBooks>,
     host: String,
     /// The address of the database, without what is secret of it.
     place: String,
@@ -103,6 +112,8 @@ pub(crate) struct Fleet {
     ledger: i64,
     /// Tells that mail waits at one of them.
     waits: Arc<Notify>,
+    /// Tells that a seat at one of them is new, or over.
+    seats_changed: Arc<Notify>,
 }
 
 impl Fleet {
@@ -117,8 +128,9 @@ impl Fleet {
     ) -> Option<Self> {
         let books = Arc::new(postgres::Postgres::new(options.database.clone()));
         let calls = books.link.calls();
-        let register = Arc::clone(&books);
-        let fleet = Self::over((books, register), (options.host.clone(), own), clock, drained);
+        let (logins, register) = (Arc::clone(&books), Arc::clone(&books));
+        let own = (options.host.clone(), own);
+        let fleet = Self::over((books, logins, register), own, clock, drained);
         Some(Self { place: options.database.to_string(), calls, ..fleet })
     }
 
@@ -135,7 +147,7 @@ impl Fleet {
 
     #[cfg(any(feature = "fleet", test))]
     fn over(
-        (books, register): (Arc<dyn Books>, Arc<dyn Register>),
+        (books, logins, register): (Arc<dyn Books>, Arc<dyn LoginBooks>, Arc<dyn Register>),
         (host, own): (String, OwnFile),
         clock: &Arc<dyn Clock>,
         drained: Live<Option<Timestamp>>,
@@ -144,8 +156,21 @@ impl Fleet {
         let own = (host.clone(), own);
         let hosts = Arc::new(Hosts::new(register, own, Arc::clone(clock), drained));
         let (clock, place, calls) = (Arc::clone(clock), String::new(), Arc::default());
-        let (shares, waits) = (Vec::new(), Arc::default());
-        Self { books, host, place, calls, reach, clock, shares, hosts, ledger, waits }
+        let (shares, waits, seats_changed) = (Vec::new(), Arc::default(), Arc::default());
+        Self {
+            books,
+            logins,
+            host,
+            place,
+            calls,
+            reach,
+            clock,
+            shares,
+            hosts,
+            ledger,
+            waits,
+            seats_changed,
+        }
     }
 
     /// The address of the database, without what is secret of it.
@@ -165,18 +190,59 @@ impl Fleet {
 
     /// This host's share of the account that all hosts know by this name.
     pub(crate) fn share(&mut self, account: String) -> Arc<Share> {
+        let seats = Arc::new(Seats::new(
+            (Arc::clone(&self.logins), Arc::clone(&self.reach), Arc::clone(&self.seats_changed)),
+            (account.clone(), self.host.clone()),
+            Arc::clone(&self.clock),
+        ));
         let share = Arc::new(Share::new(
             (Arc::clone(&self.books), Arc::clone(&self.reach), Arc::clone(&self.waits)),
             (account, self.host.clone(), self.ledger),
-            Arc::clone(&self.clock),
+            (Arc::clone(&self.clock), seats),
         ));
         self.shares.push(Arc::clone(&share));
         share
     }
 
-    /// Looks after what is not settled, after the rows that are over, and after the database being there at all. It never
-    /// ends.
+    /// Tells the other hosts that this one stops: what it had is theirs.
+    pub(crate) async fn leave(&self) {
+        for share in &self.shares {
+            if share.seats.renew_in().is_some() {
+                share.seats.renew().await;
+            }
+        }
+        self.hosts.leave().await;
+    }
+
+    /// Looks after what is not settled, after connections, after the rows that are over, and after the database being there at
+    /// all. It never ends.
     pub(crate) async fn look_after(self: Arc<Self>) {
+        tokio::join!(self.look(), self.renew_seats());
+    }
+
+    /// Goes on with the connections of this host, and says which are over.
+    async fn renew_seats(&self) {
+        loop {
+            for share in &self.shares {
+                if share.seats.renew_in().is_some_and(|wait| wait.is_zero()) {
+                    share.seats.renew().await;
+                }
+            }
+            let next = self.shares.iter().filter_map(|share| share.seats.renew_in()).min();
+            let next = async {
+                match next {
+                    Some(wait) => self.clock.sleep(wait).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = next => {}
+                () = self.seats_changed.notified() => {}
+            }
+        }
+    }
+
+    async fn look(&self) {
         let mut looks: u32 = fastrand::u32(..LOOKS_BETWEEN_SWEEPS);
         loop {
             for share in &self.shares {

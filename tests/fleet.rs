@@ -6,6 +6,7 @@
 mod account;
 mod faults;
 mod hosts;
+mod logins;
 
 use std::time::Duration;
 
@@ -72,7 +73,8 @@ fn pass(hours: u64, server: &Postgres, database: &str) {
         &format!(
             "UPDATE pillarbox.account SET latest = latest - interval '{hours} h';
              UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{hours} h',
-                 counts_until = counts_until - interval '{hours} h'"
+                 counts_until = counts_until - interval '{hours} h';
+             UPDATE pillarbox.login SET at = at - interval '{hours} h'"
         ),
     );
 }

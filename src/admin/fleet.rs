@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    fleet::{Fleet, Host, Load, Members, Standing},
+    fleet::{Fleet, Host, Load, LoggedIn, Members, Standing},
 };
 
 /// What is said where there is no fleet.
@@ -113,6 +113,20 @@ pub(crate) struct Shared {
     pub(crate) spent: u64,
     /// The same by each host that has spent any.
     pub(crate) by_host: Vec<SpentBy>,
+    /// Logins of the last hour and open connections, by each host that has any.
+    #[serde(default)]
+    pub(crate) logins: Vec<LoginsOf>,
+}
+
+/// What one host has of an account's logins and connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LoginsOf {
+    /// Its name.
+    pub(crate) host: String,
+    /// Logins that count for the last hour.
+    pub(crate) logins: u64,
+    /// Connections that are open.
+    pub(crate) connections: u64,
 }
 
 /// What one host has spent of an account.
@@ -223,7 +237,13 @@ fn shared(sources: &Sources, known: &Members) -> Vec<Shared> {
             .map(|(_, host, recipients)| SpentBy { host: host.clone(), recipients: *recipients })
             .collect();
         let (account, spent) = (account.to_owned(), by_host.iter().map(|one| one.recipients).sum());
-        Shared { account, name: None, limit: None, spent, by_host }
+        let logins = known.logins.iter().filter(|one| one.account == account);
+        let logins = logins.map(|one| {
+            let LoggedIn { host, logins, open: connections, .. } = one.clone();
+            LoginsOf { host, logins, connections }
+        });
+        let logins = logins.collect();
+        Shared { account, name: None, limit: None, spent, by_host, logins }
     };
     let own = facts.accounts.iter().filter_map(|account| {
         let limit = Some(account.limit().recipients()?);

@@ -116,6 +116,7 @@ async fn stand(
         },
         name: all.name(account),
         account: pool.account.clone(),
+        is_shared: pool.fleet.is_some(),
         probing: pool.probing,
         rooms,
         brake: away_brake(&pool, now.wall).or_else(|| pool.next.and_then(brake)),
@@ -228,6 +229,7 @@ fn brake(next: delivery::Departure) -> Option<Brake> {
     let because = match next.why {
         DepartureReason::Pace => Because::Pace,
         DepartureReason::Logins => Because::Logins,
+        DepartureReason::Connections => Because::Connections,
         DepartureReason::Store => Because::Store,
         DepartureReason::Fleet => Because::Fleet,
         DepartureReason::Due | DepartureReason::Budget | DepartureReason::Pause => return None,

@@ -17,10 +17,13 @@ use super::{
     names,
     options::{Options, Way},
     provider::Provider,
+    seating::{Parting, Seated},
     shared::{self, Shared},
     tls::Trust,
 };
-use crate::{addressed::addressed, clock::Clock, queue::state::AccountCondition, sync::lock};
+use crate::{
+    addressed::addressed, clock::Clock, fleet::Seat, queue::state::AccountCondition, sync::lock,
+};
 
 /// Which link of the way is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +148,16 @@ pub(super) async fn prove(shared: &Shared) -> LoginProof {
     if let Some(why) = obstacle(shared) {
         return LoginProof::LeftOut { why };
     }
-    match prove_now(shared).await {
+    let seat = match shared.ask_for_a_seat().await {
+        Seated::Alone => None,
+        Seated::With(seat) => Some(seat),
+        Seated::Refused => {
+            let why = "all connections and logins that the hosts of the fleet share are for mail just now, or the fleet's \
+                       database cannot be asked";
+            return LoginProof::LeftOut { why: why.to_owned() };
+        }
+    };
+    match prove_now(shared, seat).await {
         Ok(()) => LoginProof::Accepted,
         Err(answer) => {
             let Broken { reason, remedy, .. } = Broken::of(shared.options().provider, &answer);
@@ -166,12 +178,11 @@ fn obstacle(shared: &Shared) -> Option<String> {
     if account.condition != AccountCondition::Open {
         return Some(format!("the account is {}: {}", account.condition.name(), account.reason));
     }
-    let scarce = !shared.logins.wait().is_zero() || !shared.logins.is_plentiful();
-    (scarce && shared.options().counts_logins())
-        .then(|| "what is left of this hour's logins is for mail".to_owned())
+    let scarce = !shared.login_wait().is_zero() || !shared.has_logins_to_spare();
+    scarce.then(|| "what is left of this hour's logins is for mail".to_owned())
 }
 
-async fn prove_now(shared: &Shared) -> Result<(), Answer> {
+async fn prove_now(shared: &Shared, seat: Option<Seat>) -> Result<(), Answer> {
     let (options, stage) = (&shared.options(), StageCell::new());
     let credential = Connection::credential(options, shared.tokens.as_ref()).await?;
     let counts = options.counts_logins();
@@ -193,8 +204,12 @@ async fn prove_now(shared: &Shared) -> Result<(), Answer> {
         if let Err(problem) = shared.persist_once().await {
             tracing::debug!(error = %problem, "the login was not noted");
         }
+        if seat.as_ref().is_some_and(|seat| !seat.may_log_in()) {
+            let reason = "opening the connection took too long, so no login was made".into();
+            return Err(named(Answer::Unsendable { reason }));
+        }
         connection.log_in(&credential, options, way, &stage).await.map_err(named)?;
     }
-    shared.part(connection);
+    shared.part(Parting::new(connection, seat));
     Ok(())
 }

@@ -38,6 +38,7 @@ mod reply_row;
 mod reply_tables;
 mod retry;
 mod schedule;
+mod seating;
 mod shared;
 mod sight;
 mod smtp_connection;

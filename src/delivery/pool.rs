@@ -19,13 +19,13 @@ use tracing::{Instrument as _, error, info, warn};
 
 use super::{
     account::Account,
-    connection::Connection,
     in_flight::Stranded,
     inspection::{self, LoginProof},
     oauth::tokens::LOOK_EVERY,
     options::Options,
     outcome::{self, AttemptLog},
     plan,
+    seating::Parting,
     shared::Shared,
     status::{DepartureReason, PoolStatus},
     upstream::Warm,
@@ -227,6 +227,7 @@ impl Pool {
                 () = shared.more.notified() => self.wanted = true,
                 () = shared.parted.notified() => {}
                 () = shared.news_of_the_fleet() => self.listen(),
+                () = shared.news_of_seats() => self.leave_to_others(),
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 () = sleep(shared.clock.as_ref(), wait) => {}
             }
@@ -330,6 +331,16 @@ impl Pool {
         });
     }
 
+    /// Closes connections that carry nothing and that other hosts wait for, the longest unused first.
+    fn leave_to_others(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let Some(seats) = shared.seats() else { return };
+        while !self.warm.is_empty() && seats.is_asked_back() {
+            let unused = self.warm.remove(0);
+            self.quit([unused.part()]);
+        }
+    }
+
     /// Starts what is worth starting and returns how long nothing else can happen by itself.
     fn start_workers(&mut self, shutdown: &Watch) -> Option<Duration> {
         let now = self.shared.now();
@@ -344,8 +355,8 @@ impl Pool {
         let idle = self.close_idle(now.since_boot_ms);
         self.shared.mail_waits();
         let wait = match blocked {
-            // Without a free login, an open connection can still carry something.
-            Some((wait, reason)) if reason != DepartureReason::Logins || self.warm.is_empty() => {
+            // Without a free login, or another connection, an open one can still carry something.
+            Some((wait, reason)) if !is_of_logins(reason) || self.warm.is_empty() => {
                 // The end of what blocks is a reason to look, whether something has come or not.
                 self.wanted = true;
                 Some(wait)
@@ -411,12 +422,18 @@ impl Pool {
     fn close_idle(&mut self, now_ms: u64) -> Option<Duration> {
         let limit = self.shared.options().limits.idle;
         let unused = |warm: &Warm| Duration::from_millis(now_ms.saturating_sub(warm.idle_since_ms));
+        let all = std::mem::take(&mut self.warm);
+        let (lost, ours): (Vec<_>, Vec<_>) = all.into_iter().partition(Warm::is_lost);
         let (mut expired, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.warm).into_iter().partition(|warm| unused(warm) >= limit);
+            ours.into_iter().partition(|warm| unused(warm) >= limit);
         self.warm = kept;
-        let next = self.warm.iter().map(|warm| limit.saturating_sub(unused(warm))).min();
+        let left = |warm: &Warm| {
+            let kept_for = limit.saturating_sub(unused(warm));
+            warm.left().map_or(kept_for, |left| left.min(kept_for))
+        };
+        let next = self.warm.iter().map(left).min();
         let no_login = match self.shared.options().login {
-            Some(_) => self.shared.logins.wait(),
+            Some(_) => self.shared.login_wait().max(self.shared.logins.wait()),
             None => Duration::ZERO,
         };
         let is_needed = !no_login.is_zero() && self.warm.is_empty() && self.workers.is_empty();
@@ -424,14 +441,14 @@ impl Pool {
         let last = expired.pop_if(|_| is_needed);
         let kept_for = last.is_some().then_some(no_login);
         self.warm.extend(last);
-        self.quit(expired.into_iter().map(|warm: Warm| *warm.connection));
+        self.quit(expired.into_iter().chain(lost).map(Warm::part));
         [next, kept_for].into_iter().flatten().min()
     }
 
-    fn quit(&mut self, connections: impl IntoIterator<Item = Connection>) {
-        for connection in connections {
+    fn quit(&mut self, connections: impl IntoIterator<Item = Parting>) {
+        for parting in connections {
             self.spawn(async move {
-                connection.quit().await;
+                parting.quit().await;
                 Ended::Helper
             });
         }
@@ -443,7 +460,7 @@ impl Pool {
         tokio::pin!(deadline);
         loop {
             let unused = std::mem::take(&mut self.warm);
-            self.quit(unused.into_iter().map(|warm| *warm.connection));
+            self.quit(unused.into_iter().map(Warm::part));
             self.quit(self.shared.take_parting());
             tokio::select! {
                 // Whoever leaves a connection ends soon, and the loop looks again.
@@ -457,6 +474,11 @@ impl Pool {
             }
         }
     }
+}
+
+/// Whether an open connection can carry something meanwhile.
+fn is_of_logins(reason: DepartureReason) -> bool {
+    matches!(reason, DepartureReason::Logins | DepartureReason::Connections)
 }
 
 /// The stored state as a start goes on with it: a pause for a login or for settings that have changed since is over.

@@ -85,9 +85,13 @@ impl Schedule {
 
     /// Whether the store is given time to recover.
     pub(super) fn waits_for_the_store(&self, now: Moment) -> bool {
-        self.blocks
-            .get(&(DepartureReason::Store as u8))
-            .is_some_and(|(_, until_ms)| *until_ms > now.since_boot_ms)
+        self.waits_for(DepartureReason::Store, now)
+    }
+
+    /// Whether this holds everything.
+    pub(super) fn waits_for(&self, reason: DepartureReason, now: Moment) -> bool {
+        let block = self.blocks.get(&(reason as u8));
+        block.is_some_and(|(_, until_ms)| *until_ms > now.since_boot_ms)
     }
 
     /// The store answers.
@@ -117,7 +121,12 @@ impl Schedule {
 
     /// The limits are others: the brakes that they set are asked anew.
     pub(super) fn reconsider(&mut self) {
-        let braked = [DepartureReason::Budget, DepartureReason::Pace, DepartureReason::Logins];
+        let braked = [
+            DepartureReason::Budget,
+            DepartureReason::Pace,
+            DepartureReason::Logins,
+            DepartureReason::Connections,
+        ];
         self.blocks.retain(|_, (reason, _)| !braked.contains(reason));
         (self.parked, self.budget_frees, self.freed) = (false, None, true);
     }

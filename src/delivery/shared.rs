@@ -15,7 +15,6 @@ use tracing::{Span, error, info, warn};
 use super::{
     account::{Account, Counted, Permit},
     blame::{COSTLY_FOR, Suspects, Turn},
-    connection::Connection,
     credential,
     in_flight::{AllInFlight, InFlight},
     in_step::{Held, InStep},
@@ -24,6 +23,7 @@ use super::{
     outcome::Terms,
     port_fallback::PortFallback,
     schedule::Schedule,
+    seating::Parting,
     split::Splits,
     status::{Counters, DepartureReason, ERRORS_MAX, LastError, PoolStatus},
     throttle::{Logins, Pacer},
@@ -92,11 +92,13 @@ pub(super) struct Shared {
     /// Of the login that attempts are made with.
     login_mark: Mutex<Option<u16>>,
     /// Connections to which QUIT is to be said.
-    parting: Mutex<Vec<Connection>>,
+    parting: Mutex<Vec<Parting>>,
     /// Tells the pool of them.
     pub(super) parted: Notify,
     /// Where the account's day is shared with other hosts.
     pub(super) fleet: Option<Arc<Share>>,
+    /// Mail waits for a connection that another host has: the next worker asks for one before it claims.
+    pub(super) wants_a_seat: AtomicBool,
     /// The work of its account, where there are several.
     pub(super) span: Span,
     /// Its name.
@@ -106,16 +108,16 @@ pub(super) struct Shared {
 impl Shared {
     /// Leaves a connection to the pool, which says QUIT in a task of its own: a worker has a message to
     /// settle meanwhile.
-    pub(super) fn part(&self, connection: Connection) {
+    pub(super) fn part(&self, leaving: Parting) {
         let mut parting = lock(&self.parting);
         if parting.len() < PARTING_MAX {
-            parting.push(connection);
+            parting.push(leaving);
             self.parted.notify_one();
         }
     }
 
     /// The connections that were left.
-    pub(super) fn take_parting(&self) -> Vec<Connection> {
+    pub(super) fn take_parting(&self) -> Vec<Parting> {
         std::mem::take(&mut *lock(&self.parting))
     }
 
@@ -173,6 +175,7 @@ impl Shared {
             parting: Mutex::default(),
             parted: Notify::new(),
             fleet: None,
+            wants_a_seat: AtomicBool::new(false),
             span: Span::none(),
             name: MAIN.to_owned(),
             options: Live::new(options),
@@ -257,6 +260,7 @@ impl Shared {
         let account = self.shown_state();
         let waiting = self.store.totals().messages > 0;
         let next = self.schedule().departure(now, account.shut_until(now.wall)).filter(|_| waiting);
+        let next = next.map(|next| self.by_the_logins_of_all(next));
         let fleet = self.fleet_status();
         let is_tried_elsewhere = fleet.as_ref().is_some_and(|fleet| fleet.probing.is_some());
         PoolStatus {
@@ -337,8 +341,9 @@ impl Shared {
     /// How many workers may run now.
     pub(super) fn workers_max(&self) -> usize {
         let connections = self.options().connections;
+        let shared = self.seats().map_or(usize::MAX, |seats| seats.workers_max());
         let account = self.account();
-        account.connections(connections, account.now().wall)
+        account.connections(connections, account.now().wall).min(shared)
     }
 
     /// What decides about an attempt besides the answers.

@@ -71,6 +71,8 @@ pub enum DepartureReason {
     Pace,
     /// The cap on logins an hour.
     Logins,
+    /// Other hosts use all connections to the account.
+    Connections,
     /// The queue's store has failed and is tried again then.
     Store,
     /// The fleet's database cannot be asked.

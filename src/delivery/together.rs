@@ -139,7 +139,7 @@ impl Shared {
         self.schedule().block(DepartureReason::Pause, self.now(), wait);
     }
 
-    fn wait_for_the_fleet(&self) {
+    pub(super) fn wait_for_the_fleet(&self) {
         let wait = AWAY_WAIT + (AWAY_WAIT_MAX - AWAY_WAIT).mul_f64(fastrand::f64());
         self.schedule().block(DepartureReason::Fleet, self.now(), wait);
     }

@@ -4,7 +4,11 @@
 //! charged or settled here. Must not know the queue's claims, nor what an attempt leads to.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,11 +21,13 @@ use super::{
     options::{Limits, Way},
     outcome::{self, AttemptResult, ConnectionFate, Terms, judge},
     plan::Plan,
+    seating::{Parting, Seated},
     shared::Shared,
     status::DepartureReason,
 };
 use crate::{
     clock::{Moment, Timestamp},
+    fleet::Seat,
     message::header::Edits,
     queue::{ClaimedMessage, Outcome, QueueError, spool_file::MessageReader},
     sync::lock,
@@ -30,13 +36,41 @@ use crate::{
 /// How long a message waits at most that the queue could not give: the disk may be well again.
 const UNREADABLE_STEP_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// What is said of an attempt that another host's connection may be in the way of.
+const LOST_ITS_SEAT: &str = "its connection is not this host's any more";
+
 /// A connection with its history.
 #[derive(Debug)]
 pub(super) struct Warm {
-    pub(super) connection: Box<Connection>,
+    connection: Box<Connection>,
+    /// In a fleet: given back when the connection is closed.
+    seat: Option<Seat>,
     wear: Wear,
     /// Since when it has been unused.
     pub(super) idle_since_ms: u64,
+}
+
+impl Warm {
+    /// How long it may be used without another word of the fleet's books; `None` without a fleet.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.seat.as_ref().map(Seat::left)
+    }
+
+    /// Whether it may be another host's by now.
+    pub(super) fn is_lost(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Leaves it to be closed.
+    pub(super) fn part(self) -> Parting {
+        Parting::new(*self.connection, self.seat)
+    }
+
+    fn rests(&self, is_idle: bool) {
+        if let Some(seat) = &self.seat {
+            seat.rests(is_idle);
+        }
+    }
 }
 
 /// How much a connection has been used.
@@ -62,52 +96,82 @@ impl Wear {
 pub(super) struct Upstream {
     shared: Arc<Shared>,
     warm: Option<Warm>,
+    /// In a fleet: the right to a login that was not made yet.
+    seat: Option<Seat>,
+    /// The attempt ended because its connection is not this host's any more.
+    has_lost_its_seat: bool,
 }
 
 impl Upstream {
     pub(super) fn new(shared: Arc<Shared>, warm: Option<Warm>) -> Self {
-        Self { shared, warm }
+        if let Some(warm) = &warm {
+            warm.rests(false);
+        }
+        Self { shared, warm, seat: None, has_lost_its_seat: false }
     }
 
     /// Gives the connection back.
     pub(super) fn into_warm(mut self) -> Option<Warm> {
         if let Some(warm) = &mut self.warm {
             warm.idle_since_ms = self.shared.clock.now().since_boot_ms;
+            warm.rests(true);
         }
         self.warm
     }
 
     /// How long until a message may leave as far as logins go.
     pub(super) fn logins_wait(&self) -> Duration {
-        if self.warm.is_some() { Duration::ZERO } else { self.new_login_wait() }
+        if self.warm.is_some() { Duration::ZERO } else { self.shared.own_login_wait() }
     }
 
     fn new_login_wait(&self) -> Duration {
-        if self.shared.options().counts_logins() {
-            self.shared.logins.wait()
-        } else {
-            Duration::ZERO
-        }
+        self.shared.login_wait()
     }
 
     /// Whether a second login for one message may be spent: not the last ones of the hour, which the others need.
-    fn may_log_in_again(&self) -> bool {
-        self.new_login_wait().is_zero() && self.has_logins_to_spare()
+    async fn may_log_in_again(&mut self) -> bool {
+        self.new_login_wait().is_zero()
+            && self.shared.has_logins_to_spare()
+            && self.has_a_seat().await
     }
 
-    /// Whether more logins are left than the others will need.
-    fn has_logins_to_spare(&self) -> bool {
-        !self.shared.options().counts_logins() || self.shared.logins.is_plentiful()
+    /// Whether a message may be tried: over the connection that there is, or over one that may be opened.
+    pub(super) async fn has_a_seat(&mut self) -> bool {
+        self.close_what_is_lost();
+        if self.warm.is_some() || self.seat.as_ref().is_some_and(Seat::is_good) {
+            return true;
+        }
+        self.seat = None;
+        match self.shared.ask_for_a_seat().await {
+            Seated::Alone => true,
+            Seated::With(seat) => {
+                self.seat = Some(seat);
+                true
+            }
+            Seated::Refused => false,
+        }
+    }
+
+    /// Whether there is neither a connection nor anything that could change that just now.
+    pub(super) fn waits_for_a_seat(&self) -> bool {
+        self.warm.is_none() && self.seat.is_none() && self.shared.waits_for_a_seat()
     }
 
     /// Whether a message that has cost connections before may cost one more.
     pub(super) fn spares_a_login(&self, has_waited_long: bool) -> bool {
-        self.has_logins_to_spare() || has_waited_long && self.shared.logins.spare_one()
+        self.shared.has_logins_to_spare() || has_waited_long && self.shared.logins.spare_one()
     }
 
     /// Replaces a connection that is old or has carried many messages, unless that would exceed the cap
-    /// on logins, which is the firmer rule.
+    /// on logins, which is the firmer rule. One that another host needs, or has by now, is closed.
     pub(super) fn renew(&mut self) {
+        self.close_what_is_lost();
+        if let Some(seats) = self.shared.seats().filter(|_| self.warm.is_some()).map(Arc::clone)
+            && seats.is_asked_back()
+        {
+            self.hang_up();
+            self.shared.is_crowded_out(&seats);
+        }
         let now = self.shared.clock.now();
         let worn = self
             .warm
@@ -118,9 +182,16 @@ impl Upstream {
         }
     }
 
+    /// Closes a connection that may be another host's by now.
+    fn close_what_is_lost(&mut self) {
+        if self.warm.as_ref().is_some_and(Warm::is_lost) {
+            self.hang_up();
+        }
+    }
+
     fn hang_up(&mut self) {
         if let Some(warm) = self.warm.take() {
-            self.shared.part(*warm.connection);
+            self.shared.part(warm.part());
         }
     }
 
@@ -155,7 +226,7 @@ impl Upstream {
             }
             result = again?;
         }
-        if result.connection == ConnectionFate::RetryFresh && self.may_log_in_again() {
+        if result.connection == ConnectionFate::RetryFresh && self.may_log_in_again().await {
             result = self.attempt_once(claim, permit, stage, true).await?;
         }
         Ok(result)
@@ -169,10 +240,14 @@ impl Upstream {
         again: bool,
     ) -> Result<AttemptResult, QueueError> {
         let shared = Arc::clone(&self.shared);
+        self.has_lost_its_seat = false;
         stage.enter(Stage::Connect);
         let reader = shared.store.open_message(claim.id).await?;
         let terms = || Terms { again, ..shared.terms_of(claim) };
         if let Err(answer) = self.connect(permit, stage).await {
+            if self.has_lost_its_seat {
+                return Err(lost_its_seat());
+            }
             return Ok(judge(claim, &vec![answer; claim.recipients.len()], &terms()));
         }
         let (answers, edits) = self.transact(claim, reader, permit, stage).await?;
@@ -190,6 +265,8 @@ impl Upstream {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
+        // Dropped on the way it is given back, and its login does not count.
+        let seat = self.seat.take();
         let login = Connection::credential(&shared.options(), shared.tokens.as_ref()).await?;
         let counts = shared.options().counts_logins();
         if counts {
@@ -205,6 +282,11 @@ impl Upstream {
         }
         let (way, mut connection) = opened?;
         let mut renew_at = None;
+        if seat.as_ref().is_some_and(|seat| !seat.may_log_in()) {
+            shared.part(Parting::new(connection, seat));
+            self.has_lost_its_seat = true;
+            return Err(Answer::Unsendable { reason: LOST_ITS_SEAT.into() });
+        }
         if let Some(credential) = login {
             if counts {
                 self.store_logins().await;
@@ -214,7 +296,7 @@ impl Upstream {
                 Err(answer) => {
                     let refused = matches!(answer, Answer::Broken { fault: Fault::NoToken(_), .. });
                     if refused || matches!(answer, Answer::Replied { .. }) {
-                        shared.part(connection);
+                        shared.part(Parting::new(connection, seat));
                     }
                     return Err(answer.at(&shared.options().host, way.port));
                 }
@@ -223,7 +305,7 @@ impl Upstream {
         let now = shared.clock.now().since_boot_ms;
         let connection = Box::new(connection);
         let wear = Wear { opened_ms: now, messages: 0, renew_at };
-        self.warm = Some(Warm { connection, wear, idle_since_ms: now });
+        self.warm = Some(Warm { connection, seat, wear, idle_since_ms: now });
         if !shared.options().is_api() {
             shared.logged_in(permit);
         }
@@ -291,10 +373,17 @@ impl Upstream {
         }
         warm.wear.messages += 1;
         let shared = &self.shared;
+        let (seat, has_lost_its_seat) = (warm.seat.as_ref(), AtomicBool::new(false));
+        let may_be_out = AtomicBool::new(false);
         let before_final_dot = async {
             if !shared.may_send(claim) {
                 return Err(QueueError::Unavailable("its reservation is over".to_owned()));
             }
+            if seat.is_some_and(|seat| !seat.is_good()) {
+                has_lost_its_seat.store(true, Ordering::Relaxed);
+                return Err(lost_its_seat());
+            }
+            may_be_out.store(true, Ordering::Relaxed);
             shared.store.final_dot(claim.id).await?;
             // A connection that was open already has proved its login only now; to the API each message is a login.
             if !options.is_api() {
@@ -302,8 +391,19 @@ impl Upstream {
             }
             Ok(())
         };
-        let transacted =
-            warm.connection.transact(&plan.envelope, reader, before_final_dot, stage).await;
+        let transacted = tokio::select! {
+            biased;
+            // Another host may have its place by now: what was sent so far is not taken without a final dot.
+            () = is_over(seat, &may_be_out) => None,
+            transacted = warm.connection.transact(&plan.envelope, reader, before_final_dot, stage) => {
+                Some(transacted)
+            }
+        };
+        let Some(transacted) = transacted else {
+            (self.warm, self.has_lost_its_seat) = (None, true);
+            return Err(lost_its_seat());
+        };
+        self.has_lost_its_seat = has_lost_its_seat.into_inner();
         if transacted.broken {
             self.warm = None;
         }
@@ -315,6 +415,10 @@ impl Upstream {
 
     /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent.
     fn unreadable(&self, claim: &ClaimedMessage, problem: QueueError) -> Option<AttemptResult> {
+        if self.has_lost_its_seat {
+            warn!(id = %claim.id, "the message was not sent: the fleet's database did not answer for so long that its connection may be another host's");
+            return Some(AttemptResult::untried(Vec::new()));
+        }
         if !self.shared.may_send(claim) {
             return Some(AttemptResult::untried(Vec::new()));
         }
@@ -330,6 +434,21 @@ impl Upstream {
         let outcomes = claim.recipients.iter().map(|recipient| (recipient.index, again.clone()));
         Some(AttemptResult::untried(outcomes.collect()))
     }
+}
+
+/// Waits until the connection is not this host's any more, unless the final dot may be out: then its answer is waited for.
+async fn is_over(seat: Option<&Seat>, may_be_out: &AtomicBool) {
+    match seat {
+        Some(seat) => seat.is_over().await,
+        None => pending().await,
+    }
+    if may_be_out.load(Ordering::Relaxed) {
+        pending::<()>().await;
+    }
+}
+
+fn lost_its_seat() -> QueueError {
+    QueueError::Unavailable(LOST_ITS_SEAT.to_owned())
 }
 
 /// Whether the port itself seems closed: no connection, or nothing said on it.

@@ -66,6 +66,11 @@ impl Worker {
             {
                 settle(&shared, message).await;
             }
+            // What waits for a connection need not be claimed before there is one.
+            if shared.wants_a_seat.load(Ordering::Relaxed) && !self.upstream.has_a_seat().await {
+                shared.give_back(permit);
+                return self.finish(unsettled).await;
+            }
             let (terms, asked) = (shared.claim_limits_of(permit), shared.now());
             let Some(terms) = shared.among_the_fleet(terms, permit, asked).await else {
                 shared.give_back(permit);
@@ -114,6 +119,9 @@ impl Worker {
         let logins = self.upstream.logins_wait();
         if !logins.is_zero() {
             shared.schedule().block(DepartureReason::Logins, now, logins);
+            return None;
+        }
+        if self.upstream.waits_for_a_seat() {
             return None;
         }
         let mut account = shared.account();
@@ -167,7 +175,9 @@ impl Worker {
         if let Some(until) = self.later(&mut claim, permit) {
             return Some(self.put_back(claim, permit, Some(until)));
         }
-        if !shared.reserve_in_the_fleet(&mut claim, permit).await {
+        if !(self.upstream.has_a_seat().await
+            && shared.reserve_in_the_fleet(&mut claim, permit).await)
+        {
             return Some(self.put_back(claim, permit, None));
         }
         let mut message = InFlight::begin(&shared.in_flight, claim, began.wall);

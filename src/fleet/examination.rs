@@ -28,6 +28,7 @@ const RIGHTS: &str = "
     SELECT n.nspname || '.' || c.relname, wanted
     FROM (VALUES ('version', '{SELECT}'::text[], false), ('account', '{SELECT,INSERT,UPDATE}', false),
         ('reservation', '{SELECT,INSERT,UPDATE,DELETE}', false), ('host', '{SELECT,INSERT,UPDATE,DELETE}', false),
+        ('login', '{SELECT,INSERT,UPDATE,DELETE}', false), ('login_wish', '{SELECT,INSERT,UPDATE,DELETE}', false),
         ('queue', '{SELECT,INSERT,UPDATE,DELETE}', true), ('message', '{SELECT,INSERT,UPDATE,DELETE}', true),
         ('body', '{SELECT,INSERT,UPDATE,DELETE}', true), ('standing', '{SELECT,INSERT,UPDATE,DELETE}', true),
         ('history', '{SELECT,INSERT,UPDATE,DELETE}', true)) AS need (name, rights, of_queues)

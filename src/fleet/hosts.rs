@@ -103,6 +103,21 @@ pub(super) struct Listed {
     pub(super) more: u64,
     /// Recipients of the last 24 hours, by account and host.
     pub(super) spent: Vec<(String, String, u64)>,
+    /// Logins of the last hour and open connections.
+    pub(super) logins: Vec<LoggedIn>,
+}
+
+/// What a host has of the logins and connections of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LoggedIn {
+    /// As all hosts call it.
+    pub(crate) account: String,
+    /// Which host.
+    pub(crate) host: String,
+    /// Logins that count for the last hour.
+    pub(crate) logins: u64,
+    /// Connections that are open.
+    pub(crate) open: u64,
 }
 
 /// The books in which hosts are written down.
@@ -175,13 +190,15 @@ pub(crate) struct Members {
     pub(crate) more: u64,
     /// Recipients of the last 24 hours, by account and host.
     pub(crate) spent: Vec<(String, String, u64)>,
+    /// Logins of the last hour and open connections.
+    pub(crate) logins: Vec<LoggedIn>,
 }
 
 impl Members {
     fn of(listed: Listed, at: Timestamp) -> Self {
-        let Listed { server, schema, latency, hosts, more, spent } = listed;
+        let Listed { server, schema, latency, hosts, more, spent, logins } = listed;
         let hosts = hosts.into_iter().map(|row| Host::of(row, at)).collect();
-        Self { at, server, schema, latency, hosts, more, spent }
+        Self { at, server, schema, latency, hosts, more, spent, logins }
     }
 }
 

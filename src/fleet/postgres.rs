@@ -13,6 +13,7 @@ use super::{
         Answer, Ask, Books, Granted, Probe, Spender, Spent, Ticket, Told, Trouble, Word, granted,
     },
     link::{Held, Link, said},
+    login_books,
     options::Database,
     schema::{self, Version},
 };
@@ -280,7 +281,9 @@ impl Books for Postgres {
     async fn sweep(&self) -> Result<(), Trouble> {
         Link::in_time(async {
             let held = self.link.hold().await?;
-            held.client().execute_typed(SWEEP, &[]).await.map_err(said)?;
+            for statement in [SWEEP, login_books::SWEEP] {
+                held.client().execute_typed(statement, &[]).await.map_err(said)?;
+            }
             held.done();
             Ok(())
         })
@@ -290,7 +293,7 @@ impl Books for Postgres {
 
 impl Postgres {
     /// Begins a transaction that has the account's row for itself.
-    async fn begin(&self, account: &str) -> Result<Held<'_>, Trouble> {
+    pub(super) async fn begin(&self, account: &str) -> Result<Held<'_>, Trouble> {
         let held = self.link.hold().await?;
         let client = held.client();
         client.batch_execute(BEGIN).await.map_err(said)?;
@@ -308,7 +311,7 @@ impl Postgres {
     }
 }
 
-async fn end(held: Held<'_>, how: &str) -> Result<(), Trouble> {
+pub(super) async fn end(held: Held<'_>, how: &str) -> Result<(), Trouble> {
     held.client().batch_execute(how).await.map_err(said)?;
     held.done();
     Ok(())

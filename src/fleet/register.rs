@@ -14,6 +14,7 @@ use super::{
         Beat, FORGOTTEN_AFTER, GONE_AFTER, HOSTS_MAX, Heard, Listed, Load, Register, Row, SPENT_MAX,
     },
     link::{Link, said},
+    login_books::logged_in,
     postgres::{Postgres, millis},
     schema,
 };
@@ -130,6 +131,7 @@ impl Register for Postgres {
             let most = SPENT_MAX as i64;
             let spent = client.query_typed(SPENT, &[(&most as _, Type::INT8)]).await;
             let spent = spent.map_err(said)?;
+            let logins = logged_in(client, most).await?;
             held.done();
             let all: i64 = hosts.first().map_or(Ok(0), |row| row.try_get(11)).map_err(said)?;
             let spent = spent.iter().map(|row| {
@@ -143,6 +145,7 @@ impl Register for Postgres {
                 more: all.unsigned_abs().saturating_sub(hosts.len() as u64),
                 hosts: hosts.iter().map(host).collect::<Result<_, _>>()?,
                 spent: spent.collect::<Result<_, _>>().map_err(said)?,
+                logins,
             })
         })
         .await

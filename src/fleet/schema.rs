@@ -89,6 +89,26 @@ const STEPS: &[Step] = &[Step { oldest: 1, statements: "
     ALTER TABLE pillarbox.reservation ADD COLUMN ledger bigint;
     COMMENT ON COLUMN pillarbox.reservation.ledger IS
         'Of the host, whatever it is called: the number that lies beside its queue.';
+" }, Step { oldest: 3, statements: "
+    CREATE TABLE pillarbox.login (
+        account text NOT NULL REFERENCES pillarbox.account ON DELETE CASCADE,
+        token bigint NOT NULL,
+        host text NOT NULL,
+        at timestamptz NOT NULL,
+        open_until timestamptz NOT NULL,
+        PRIMARY KEY (account, token)
+    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+    CREATE TABLE pillarbox.login_wish (
+        account text NOT NULL REFERENCES pillarbox.account ON DELETE CASCADE,
+        host text NOT NULL,
+        since timestamptz NOT NULL,
+        until timestamptz NOT NULL,
+        PRIMARY KEY (account, host)
+    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+    COMMENT ON TABLE pillarbox.login IS
+        'Logins of the last hour. open_until: when the connection is over, unless its host renews it.';
+    COMMENT ON TABLE pillarbox.login_wish IS
+        'Hosts that wait for a connection while all are in use.';
 " }];
 
 /// The version that this program works with.

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::{
     books::{Answer, Ask, Books, Probe, Spender, Spent, Ticket, Told, Trouble, Word},
     reach::{Away, Reach},
+    seats::Seats,
 };
 use crate::{
     budget::{Limit, WINDOW},
@@ -53,6 +54,8 @@ pub(crate) struct Share {
     owes_a_word: AtomicBool,
     /// By which the others' books know that a notice is this process's.
     teller: i64,
+    /// Its connections.
+    pub(crate) seats: Arc<Seats>,
 }
 
 /// A claim on the day, as the queue and delivery know it.
@@ -151,7 +154,7 @@ impl Share {
     pub(super) fn new(
         (books, reach, waits): (Arc<dyn Books>, Arc<Reach>, Arc<Notify>),
         (account, host, ledger): (String, String, i64),
-        clock: Arc<dyn Clock>,
+        (clock, seats): (Arc<dyn Clock>, Arc<Seats>),
     ) -> Self {
         Self {
             books,
@@ -166,6 +169,7 @@ impl Share {
             waits,
             owes_a_word: AtomicBool::new(false),
             teller: fastrand::i64(1..),
+            seats,
         }
     }
 

@@ -4,6 +4,8 @@
 mod figures;
 #[cfg(feature = "fleet")]
 mod hosts;
+mod login_model;
+mod logins;
 pub(crate) mod memory;
 mod model;
 #[cfg(feature = "fleet")]
@@ -12,6 +14,7 @@ mod roll;
 #[cfg(feature = "fleet")]
 pub(crate) mod scene;
 mod search;
+mod seats;
 mod share;
 #[cfg(feature = "fleet")]
 mod store;

@@ -41,6 +41,8 @@ pub(crate) struct Situation {
     pub(crate) name: Option<Arc<str>>,
     /// The upstream account.
     pub(crate) account: AccountState,
+    /// Whether other hosts share it.
+    pub(crate) is_shared: bool,
     /// Whether one message is being tried, for whose result the others wait.
     pub(crate) probing: bool,
     /// What mail of each lane may still spend of the day.
@@ -90,7 +92,7 @@ impl Rooms {
 pub(crate) struct Brake {
     /// Its end.
     pub(crate) until: Timestamp,
-    /// `Pace`, `Logins`, `Store` or `Fleet`.
+    /// `Pace`, `Logins`, `Connections`, `Store` or `Fleet`.
     pub(crate) because: Because,
 }
 
@@ -133,6 +135,8 @@ pub(crate) enum Because {
     Pace,
     /// The cap on logins an hour.
     Logins,
+    /// Other hosts use all connections to the account.
+    Connections,
     /// The budget of the day.
     Budget,
     /// The limit of its origin.
@@ -167,6 +171,7 @@ impl Because {
             Self::Scheduled => "scheduled",
             Self::Pace => "pace",
             Self::Logins => "logins",
+            Self::Connections => "connections",
             Self::Budget => "budget",
             Self::Origin => "origin limit",
             Self::Paused => "paused",
@@ -200,6 +205,7 @@ impl Because {
             | Self::Turn
             | Self::InFlight
             | Self::Probe
+            | Self::Connections
             | Self::Stopping
             | Self::Held
             | Self::Folded => false,
@@ -215,6 +221,7 @@ impl Because {
             | Self::Probe
             | Self::Pace
             | Self::Logins
+            | Self::Connections
             | Self::Budget
             | Self::Paused => true,
             Self::Empty
@@ -245,6 +252,7 @@ impl Situation {
             store_failure: None,
             name: None,
             account: AccountState::open(now),
+            is_shared: false,
             probing: false,
             rooms: Rooms { notices: room, urgent: room, others: room },
             brake: None,
@@ -302,6 +310,7 @@ impl Situation {
             | Because::InFlight
             | Because::Probe
             | Because::Logins
+            | Because::Connections
             | Because::Store
             | Because::Fleet
             | Because::Stopping
@@ -457,7 +466,13 @@ impl Situation {
             Because::Due => "the next attempt is due then".to_owned(),
             Because::Scheduled => "it is scheduled for that time".to_owned(),
             Because::Pace => "the pace a minute is kept".to_owned(),
+            Because::Logins if self.is_shared => {
+                "the logins of this hour are used up, by all hosts of the fleet together".to_owned()
+            }
             Because::Logins => "the logins of this hour are used up".to_owned(),
+            Because::Connections => {
+                "other hosts of the fleet use all connections to the account".to_owned()
+            }
             Because::Budget if self.is_day_full() => {
                 "the upstream says that the account's day is full".to_owned()
             }
@@ -514,6 +529,9 @@ impl Departure {
             (Because::Now | Because::InFlight, _) => "Mail is leaving now.".to_owned(),
             (Because::Turn, _) => format!("Mail is leaving now, in its turn: {}.", self.why),
             (Because::Probe, _) => format!("Mail waits: {}.", self.why),
+            (Because::Connections, Some(at)) => {
+                format!("Mail waits: {}; one is asked for again at {at}.", self.why)
+            }
             (Because::Due, Some(at)) => {
                 format!("Mail leaves again at {at}, when the next attempt is due.")
             }
@@ -601,6 +619,7 @@ impl Departure {
             | Because::Due
             | Because::Scheduled
             | Because::Pace
+            | Because::Connections
             | Because::Origin
             | Because::Stopping
             | Because::Held

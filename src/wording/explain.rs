@@ -127,6 +127,9 @@ fn sooner(departure: &Departure, explained: &Explained) -> Option<String> {
         ),
         Because::Pace => "raise budget.pace_per_minute".to_owned(),
         Because::Logins => "raise upstream.logins_per_hour, with care".to_owned(),
+        Because::Connections => {
+            "raise upstream.connections on every host of the fleet, with care".to_owned()
+        }
         Because::Account if explained.remedy.is_empty() => "pillarbox resume tries now".to_owned(),
         Because::Account => explained.remedy.clone(),
         Because::Paused => "pillarbox resume ends the administrator's pause".to_owned(),

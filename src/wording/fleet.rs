@@ -17,6 +17,7 @@ pub(crate) fn lines(view: &FleetView) -> Lines {
         ("this host", vec![fleet.host.clone()]),
         ("database", database(fleet, view.now)),
         ("spent", fleet.accounts.iter().map(shared).collect()),
+        ("logins", fleet.accounts.iter().filter_map(logins).collect()),
     ]
 }
 
@@ -50,9 +51,32 @@ fn milliseconds(microseconds: u64) -> String {
     format!("{}.{} ms", microseconds / 1_000, microseconds / 100 % 10)
 }
 
+/// Of an account that nobody logs in to there is nothing to be said.
+fn logins(shared: &Shared) -> Option<String> {
+    if shared.logins.is_empty() {
+        return None;
+    }
+    let logins = shared.logins.iter().map(|one| one.logins).sum();
+    let open: u64 = shared.logins.iter().map(|one| one.connections).sum();
+    let holders = shared.logins.iter().filter(|one| one.connections > 0);
+    let holders: Vec<String> =
+        holders.map(|one| format!("{} {}", one.host, one.connections)).collect();
+    let open = match open {
+        0 => "no connection is open".to_owned(),
+        1 => format!("1 connection is open: {}", holders.join(", ")),
+        _ => format!("{open} connections are open: {}", holders.join(", ")),
+    };
+    Some(format!("{}: {} in the last hour; {open}", name(shared), count(logins, "login")))
+}
+
+fn name(shared: &Shared) -> String {
+    let Shared { account, name, .. } = shared;
+    name.as_ref().map_or_else(|| account.clone(), |name| format!("{name} ({account})"))
+}
+
 fn shared(shared: &Shared) -> String {
-    let Shared { account, name, limit, spent, by_host } = shared;
-    let name = name.as_ref().map_or_else(|| account.clone(), |name| format!("{name} ({account})"));
+    let Shared { limit, spent, by_host, .. } = shared;
+    let name = name(shared);
     let of_limit = match limit {
         Some(limit) => format!("{spent} of {}", count(u64::from(*limit), "recipient")),
         None => count(*spent, "recipient"),

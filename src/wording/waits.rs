@@ -88,6 +88,7 @@ fn waits(message: &Message, departure: &Departure, now: Timestamp) -> String {
         }
         Because::Pace => format!("waits for the pace{until}"),
         Because::Logins => format!("waits for the logins of the hour{until}"),
+        Because::Connections => "waits for a connection, which other hosts have".to_owned(),
         Because::Budget if departure.at.is_none() => "never leaves: the budget is 0".to_owned(),
         Because::Budget => format!("waits for the budget{of_name}{until}"),
         Because::Origin => format!("waits for its origin's limit{until}"),

@@ -30,6 +30,9 @@ use crate::support::{
 const LIMIT: usize = 12;
 /// What each host is given to send. Its own ledger, whose day does not pass here, has room for it.
 const EACH: usize = 12;
+/// Its connections at a time, and logins in any hour.
+const CONNECTIONS: u64 = 2;
+const LOGINS: u64 = 60;
 const HOSTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Of the simulated time. Without faults the mail takes five days.
 const HOURS_MAX: u64 = 14 * 24;
@@ -70,6 +73,9 @@ impl Place {
     fn new(name: &'static str, gmail: &Gmail, (port, database): (u16, &str)) -> Self {
         let network = Network::before(port);
         let mut host = Host::at(name, gmail, LIMIT, (network.port, database));
+        let (connections, logins) = (CONNECTIONS.to_string(), LOGINS.to_string());
+        host.home.set_environment("PILLARBOX__UPSTREAM__CONNECTIONS", &connections);
+        host.home.set_environment("PILLARBOX__UPSTREAM__LOGINS_PER_HOUR", &logins);
         let (library, wall) = (host.home.path("wall_clock.so"), host.home.path("wall-clock"));
         compile(&library);
         host.home.set_environment("LD_PRELOAD", &library.display().to_string());
@@ -136,6 +142,12 @@ impl Fleet {
         let what = match self.random.u8(..7) {
             0 => {
                 place.host.daemon.take().expect("it runs").kill();
+                // Its connections went with it; the minute until the books know that would be waited for.
+                let name = place.host.name;
+                self.server.sql(
+                    &self.database,
+                    &format!("UPDATE pillarbox.login SET open_until = clock_timestamp() WHERE host = '{name}'"),
+                );
                 place.host.daemon = Some(place.host.home.start());
                 "a host was killed"
             }
@@ -212,7 +224,7 @@ impl Fleet {
 #[test]
 fn five_hosts_with_every_kind_of_trouble_keep_to_their_day_lose_nothing_and_starve_nobody() {
     let mut fleet = Fleet::start(seed("fleet"));
-    let mut passed = 0;
+    let (mut passed, mut logged_in) = (0, 0);
     let submitted = |fleet: &Fleet| fleet.places[0].host.acknowledged.len();
     while submitted(&fleet) < EACH || !fleet.is_delivered() {
         assert!(passed < HOURS_MAX, "after {passed} hours {:?} are left", fleet.missing());
@@ -223,12 +235,18 @@ fn five_hosts_with_every_kind_of_trouble_keep_to_their_day_lose_nothing_and_star
             fleet.harm();
         }
         fleet.settle();
+        let logins = fleet.gmail.counters().logins + fleet.gmail.counters().login_refusals;
+        // Between two rounds there are hours.
+        assert!(logins - logged_in <= LOGINS, "{} logins in an hour", logins - logged_in);
+        logged_in = logins;
         let hours = fleet.random.u64(2..14);
         fleet.pass(hours);
         passed += hours;
     }
     let logs = || fleet.places.iter().map(|place| tail(&place.host.home.log()).to_owned());
     assert!(fleet.most_in_a_day() <= LIMIT, "{} in a day", fleet.most_in_a_day());
+    // No host stands still for as long as its connections last without it: then they would be counted here as well.
+    assert!(fleet.gmail.counters().connections_peak <= CONNECTIONS, "{:?}", fleet.gmail.counters());
     assert_eq!(fleet.gmail.quota_refusals(), 0, "{}", logs().collect::<String>());
     assert_eq!(fleet.gmail.unexplained_duplicates(), Vec::<String>::new());
     let acknowledged = fleet.places.iter().map(|place| place.host.acknowledged.len());

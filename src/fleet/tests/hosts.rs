@@ -14,7 +14,8 @@ use crate::{
     fleet::{
         books::Books as _,
         examine,
-        hosts::{FORGOTTEN_AFTER, GONE_AFTER, Hosts, Load, Register, Standing},
+        hosts::{FORGOTTEN_AFTER, GONE_AFTER, Hosts, Load, LoggedIn, Register, Standing},
+        logins::{LoginAsk, LoginBooks as _, Over, Renewal, Terms},
         options::{Database, Options, Password},
         own_file::OwnFile,
     },
@@ -103,6 +104,21 @@ async fn the_database_says_of_itself_and_of_its_hosts_what_a_person_asks_for() {
     assert_eq!(listed.hosts[0].version, env!("CARGO_PKG_VERSION"));
     let spent = |host: &str, number| (ACCOUNT.to_owned(), host.to_owned(), number);
     assert_eq!(listed.spent, [spent("a", 3), spent("gone since", 2)]);
+    assert!(listed.logins.is_empty());
+    let terms = Terms { logins: Some(9), connections: 9 };
+    for (token, host) in [(1, "a"), (2, "a"), (3, "b")] {
+        let asked = LoginAsk { token, terms, over: Vec::new() };
+        books.log_in(ACCOUNT, host, &asked).await.unwrap();
+    }
+    let over = vec![Over { token: 1, was_made: true }, Over { token: 2, was_made: false }];
+    books.renew(ACCOUNT, "a", &Renewal { over, terms, ..Renewal::default() }).await.unwrap();
+    let of = |host: &str, open| LoggedIn {
+        account: ACCOUNT.to_owned(),
+        host: host.to_owned(),
+        logins: 1,
+        open,
+    };
+    assert_eq!(books.list().await.unwrap().logins, [of("a", 0), of("b", 1)]);
     pass(&scene, FORGOTTEN_AFTER + MINUTE);
     books.beat(&beat("b", Some(1))).await.unwrap();
     books.forget().await.unwrap();
@@ -224,9 +240,10 @@ async fn an_examination_finds_what_is_set_what_is_missing_and_who_stands_in_the_
          GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation TO {role}"
     ));
     let lacking = examine(&options(&role, "rows alone"), false).await.unwrap().lacking;
-    let of_hosts = ["DELETE", "INSERT", "SELECT", "UPDATE"];
-    let of_hosts = of_hosts.map(|right| ("pillarbox.host".to_owned(), right.to_owned()));
-    assert_eq!(lacking, of_hosts);
+    let tables = ["pillarbox.host", "pillarbox.login", "pillarbox.login_wish"];
+    let rights = ["DELETE", "INSERT", "SELECT", "UPDATE"];
+    let of = |table: &'static str| rights.map(|right| (table.to_owned(), right.to_owned()));
+    assert_eq!(lacking, tables.map(of).concat());
     let next = crate::fleet::schema::version() + 1;
     scene.sql(&format!("UPDATE pillarbox.version SET number = {next}, oldest = {next}"));
     let newer = examine(&options("postgres", PASSWORD), true).await.unwrap().schema;

@@ -6,7 +6,7 @@ use super::roll::Roll;
 use crate::{
     budget::Limit,
     clock::{Clock, ManualClock},
-    fleet::{Fleet, OwnFile, Share, books::Books as _, twin::Twin},
+    fleet::{Fleet, OwnFile, Share, books::Books as _, login_twin::LoginTwin, twin::Twin},
     live::Live,
 };
 
@@ -28,8 +28,8 @@ impl InMemory {
     pub(crate) fn share(&self, host: &str) -> Arc<Share> {
         let (books, roll) = (Arc::clone(&self.twin) as _, Arc::new(Roll::new(&self.clock)));
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let own = (host.into(), OwnFile::none());
-        Fleet::over((books, roll), own, &clock, Live::new(None)).share("account".into())
+        let (own, logins) = ((host.into(), OwnFile::none()), Arc::new(LoginTwin::new(&self.clock)));
+        Fleet::over((books, logins, roll), own, &clock, Live::new(None)).share("account".into())
     }
 
     /// Another host has spent so much.

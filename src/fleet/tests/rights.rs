@@ -8,6 +8,7 @@ use crate::{
         books::{Answer, Ask, Books as _, Told},
         examine,
         hosts::Register as _,
+        logins::{LoginAsk, LoginBooks as _, Over, Renewal, Terms},
         options::{Database, Options},
         postgres::Postgres,
     },
@@ -40,6 +41,13 @@ async fn the_rights_that_the_handbook_lists_are_enough_for_everything_that_is_do
     let probe = Ask { heard: number, probe: true, ..ask(1, 10) };
     let of_probe = granted(books.reserve(ACCOUNT, "a", &probe).await).unwrap();
     assert!(books.settle(ACCOUNT, ticket(&probe, of_probe), 1).await.unwrap());
+    let terms = Terms { logins: Some(2), connections: 1 };
+    for (token, host) in [(1, "a"), (2, "b")] {
+        let asked = LoginAsk { token, terms, over: Vec::new() };
+        books.log_in(ACCOUNT, host, &asked).await.unwrap();
+    }
+    let over = vec![Over { token: 1, was_made: false }];
+    books.renew(ACCOUNT, "a", &Renewal { over, terms, ..Renewal::default() }).await.unwrap();
     let minute = std::time::Duration::from_secs(60);
     assert_eq!(books.leave_notice_to(ACCOUNT, 7, minute).await.unwrap(), None);
     books.sweep().await.unwrap();

@@ -110,7 +110,11 @@ impl Scene {
                  probe_until = probe_until - interval '{seconds} s',
                  notice_until = notice_until - interval '{seconds} s';
              UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{seconds} s',
-                 counts_until = counts_until - interval '{seconds} s'"
+                 counts_until = counts_until - interval '{seconds} s';
+             UPDATE pillarbox.login SET at = at - interval '{seconds} s',
+                 open_until = open_until - interval '{seconds} s';
+             UPDATE pillarbox.login_wish SET since = since - interval '{seconds} s',
+                 until = until - interval '{seconds} s'"
         ));
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     fleet::{
         Claim, Fleet, OwnFile, Reserving, Share, Told, Trouble,
         books::{Books as _, Probe},
+        login_twin::LoginTwin,
         tests::roll::Roll,
         twin::Twin,
     },
@@ -31,8 +32,9 @@ impl Scene {
         let clock = ManualClock::new(Timestamp(1_800_000_000_000));
         let twin = Arc::new(Twin::new(&clock));
         let of_all: Arc<dyn Clock> = Arc::new(clock.clone());
+        let logins = Arc::new(LoginTwin::new(&clock));
         let fleet = Fleet::over(
-            (Arc::clone(&twin) as _, Arc::new(Roll::new(&clock))),
+            (Arc::clone(&twin) as _, logins, Arc::new(Roll::new(&clock))),
             ("one".into(), OwnFile::none()),
             &of_all,
             Live::new(None),

@@ -11,6 +11,7 @@ use crate::{
     fleet::{
         books::{Answer, Ask, Books as _, Probe, Spent, Ticket, Told},
         hosts::Register as _,
+        logins::{LoginAsk, LoginBooks as _, Over, Renewal, Terms},
         options::{Database, Password},
         postgres::Postgres,
         schema,
@@ -324,7 +325,8 @@ async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
     let books = scene.books();
     assert!(granted(books.reserve(ACCOUNT, "a", &ask(3, 10)).await).is_some());
     scene.sql(
-        "DROP TABLE pillarbox.host, pillarbox.body, pillarbox.message, pillarbox.queue, pillarbox.standing, pillarbox.history;
+        "DROP TABLE pillarbox.host, pillarbox.login, pillarbox.login_wish;
+         DROP TABLE pillarbox.body, pillarbox.message, pillarbox.queue, pillarbox.standing, pillarbox.history;
          DROP FUNCTION pillarbox.make_days(), pillarbox.drop_days(bigint);
          ALTER TABLE pillarbox.version DROP COLUMN oldest;
          ALTER TABLE pillarbox.account DROP COLUMN word_number, DROP COLUMN word, DROP COLUMN word_said_at,
@@ -359,7 +361,8 @@ async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_
          GRANT USAGE ON SCHEMA pillarbox TO {role};
          GRANT SELECT ON pillarbox.version TO {role};
          GRANT SELECT, INSERT, UPDATE ON pillarbox.account TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation, pillarbox.host TO {role}"
+         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation, pillarbox.host,
+             pillarbox.login, pillarbox.login_wish TO {role}"
     ));
     let password: Arc<dyn Password> = Arc::new(Known("rows alone"));
     let options = Database { user: role.clone(), password: Some(password), ..scene.options() };
@@ -368,6 +371,13 @@ async fn a_role_that_may_only_read_and_write_the_rows_is_enough_once_the_tables_
     books.bring_in(ACCOUNT, A, 2).await.unwrap();
     let granted = granted(books.reserve(ACCOUNT, "a", &own).await).unwrap();
     assert!(books.settle(ACCOUNT, ticket(&own, granted), 0).await.unwrap());
+    let terms = Terms { logins: Some(9), connections: 1 };
+    for (token, host) in [(1, "a"), (2, "b")] {
+        let asked = LoginAsk { token, terms, over: Vec::new() };
+        books.log_in(ACCOUNT, host, &asked).await.unwrap();
+    }
+    let over = vec![Over { token: 1, was_made: false }];
+    books.renew(ACCOUNT, "a", &Renewal { over, terms, ..Renewal::default() }).await.unwrap();
     books.sweep().await.unwrap();
     assert_eq!(spent(&books).await, 2);
     books.beat(&beat("a", None)).await.unwrap();

@@ -21,6 +21,7 @@ fn clear() -> Situation {
         store_failure: None,
         name: None,
         account: AccountState::open(PAST),
+        is_shared: false,
         probing: false,
         rooms: Rooms { notices: room, urgent: room, others: room },
         brake: None,
@@ -81,7 +82,7 @@ fn why_due(due: Due) -> Because {
 
 fn brakes() -> Vec<(Option<Brake>, End)> {
     let mut all = vec![(None, None)];
-    for because in [Because::Pace, Because::Logins, Because::Store] {
+    for because in [Because::Pace, Because::Logins, Because::Connections, Because::Store] {
         for (until, end) in [(PAST, None), (SOON, Some(Some(SOON))), (LATER, Some(Some(LATER)))] {
             all.push((Some(Brake { until, because }), end));
         }
@@ -151,7 +152,7 @@ fn of_all_obstacles_the_one_that_ends_last_is_named_with_its_end() {
         let first = standing.iter().find(|(_, end)| *end == Some(last)).map(|(why, _)| *why);
         assert_eq!(Some(found.because), first, "{context}");
     });
-    assert_eq!(seen, 5 * 21 * 5 * 10 * 6 * 8);
+    assert_eq!(seen, 5 * 21 * 5 * 13 * 6 * 8);
 }
 
 #[test]
