@@ -12,6 +12,7 @@ const QUOTED: &[(&str, &str)] = &[
     ("when the next attempt is due.", "src/queue/waiting.rs"),
     ("the pace a minute is kept", "src/queue/waiting.rs"),
     ("the logins of this hour are used up", "src/queue/waiting.rs"),
+    ("other hosts of the fleet use all connections to the account", "src/queue/waiting.rs"),
     ("What to do:", "src/wording/status.rs"),
     ("is not in a trusted network of this relay", "crates/smtp/src/server/reply.rs"),
     ("log in first, with AUTH PLAIN or AUTH LOGIN", "crates/smtp/src/server/reply.rs"),

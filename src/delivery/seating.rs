@@ -152,3 +152,6 @@ impl Shared {
         !options.counts_logins() || self.logins.is_plentiful() && of_all()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,8 +139,10 @@ impl Seats {
         match answer {
             Ok(LoginAnswer::Granted { logins }) => {
                 (state.logins, state.hour_until_ms) = (logins, 0);
+                if state.seats.is_empty() {
+                    state.renew_at_ms = after(asked_ms, RENEW_EVERY);
+                }
                 state.seats.insert(token, own);
-                state.renew_at_ms = state.renew_at_ms.min(after(asked_ms, RENEW_EVERY));
                 drop(state);
                 self.changed.notify_one();
                 Ok(Seating::Granted(seat))
