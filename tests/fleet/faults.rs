@@ -32,7 +32,7 @@ const LIMIT: usize = 12;
 const EACH: usize = 12;
 /// Its connections at a time, and logins in any hour.
 const CONNECTIONS: u64 = 2;
-const LOGINS: u64 = 60;
+const LOGINS: u64 = 120;
 const HOSTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Of the simulated time. Without faults the mail takes five days.
 const HOURS_MAX: u64 = 14 * 24;
