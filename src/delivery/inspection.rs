@@ -16,8 +16,9 @@ use super::{
     connection::Connection,
     names,
     options::{Options, Way},
+    parting::Parting,
     provider::Provider,
-    seating::{Parting, Seated},
+    seating::Seated,
     shared::{self, Shared},
     tls::Trust,
 };

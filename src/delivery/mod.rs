@@ -28,6 +28,7 @@ mod names;
 pub mod oauth;
 mod options;
 mod outcome;
+mod parting;
 mod plan;
 pub mod pool;
 mod port_fallback;

@@ -10,7 +10,6 @@ use std::{
 };
 
 use super::{
-    connection::Connection,
     shared::Shared,
     status::{Departure, DepartureReason},
 };
@@ -33,28 +32,6 @@ pub(super) enum Seated {
     With(Seat),
     /// Nothing: the schedule knows what for.
     Refused,
-}
-
-/// A connection that is to be closed, and then its seat is another's.
-#[derive(Debug)]
-pub(super) struct Parting {
-    connection: Connection,
-    seat: Option<Seat>,
-}
-
-impl Parting {
-    pub(super) fn new(connection: Connection, seat: Option<Seat>) -> Self {
-        if let Some(seat) = &seat {
-            seat.leaves();
-        }
-        Self { connection, seat }
-    }
-
-    /// Says goodbye, and then that the connection is closed.
-    pub(super) async fn quit(self) {
-        self.connection.quit().await;
-        drop(self.seat);
-    }
 }
 
 impl Shared {

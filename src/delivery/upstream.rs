@@ -20,8 +20,9 @@ use super::{
     connection::Connection,
     options::{Limits, Way},
     outcome::{self, AttemptResult, ConnectionFate, Terms, judge},
+    parting::Parting,
     plan::Plan,
-    seating::{Parting, Seated},
+    seating::Seated,
     shared::Shared,
     status::DepartureReason,
 };

@@ -48,12 +48,6 @@ const REMOVE_LOGINS: &str = "DELETE FROM pillarbox.login WHERE account = $1 AND 
 const REMOVE_WISHES: &str =
     "DELETE FROM pillarbox.login_wish WHERE account = $1 AND host = ANY ($2)";
 
-/// Of accounts that nobody asks after any more; late, so that a clock that was wrong for a moment removes nothing.
-pub(super) const SWEEP: &str = "
-    WITH wishes AS (DELETE FROM pillarbox.login_wish WHERE until < clock_timestamp() - interval '1 hour')
-    DELETE FROM pillarbox.login
-    WHERE greatest(at + interval '1 hour', open_until) < clock_timestamp() - interval '1 hour'";
-
 /// What each host has of each account, for whoever looks.
 const LOGGED_IN: &str = "
     SELECT l.account, l.host,

@@ -13,7 +13,6 @@ use super::{
         Answer, Ask, Books, Granted, Probe, Spender, Spent, Ticket, Told, Trouble, Word, granted,
     },
     link::{Held, Link, said},
-    login_books,
     options::Database,
     schema::{self, Version},
 };
@@ -127,6 +126,12 @@ const NOTICE_IS_ANOTHERS: &str = "
 /// An hour late, so that a clock that was wrong for a moment removes nothing.
 const SWEEP: &str = "
     DELETE FROM pillarbox.reservation WHERE counts_until < clock_timestamp() - interval '1 hour'";
+
+/// Of accounts that nobody asks after any more; as late, so that a clock that was wrong for a moment removes nothing.
+const SWEEP_LOGINS: &str = "
+    WITH wishes AS (DELETE FROM pillarbox.login_wish WHERE until < clock_timestamp() - interval '1 hour')
+    DELETE FROM pillarbox.login
+    WHERE greatest(at + interval '1 hour', open_until) < clock_timestamp() - interval '1 hour'";
 
 /// Books in a database of PostgreSQL.
 #[derive(Debug)]
@@ -281,7 +286,7 @@ impl Books for Postgres {
     async fn sweep(&self) -> Result<(), Trouble> {
         Link::in_time(async {
             let held = self.link.hold().await?;
-            for statement in [SWEEP, login_books::SWEEP] {
+            for statement in [SWEEP, SWEEP_LOGINS] {
                 held.client().execute_typed(statement, &[]).await.map_err(said)?;
             }
             held.done();
