@@ -17,6 +17,7 @@ mod plan;
 mod proof;
 mod providers;
 mod questions;
+mod reach;
 mod report;
 mod service;
 mod terminal;

@@ -32,6 +32,7 @@ mod parting;
 mod plan;
 pub mod pool;
 mod port_fallback;
+pub(crate) mod ports;
 pub(crate) mod provider;
 mod reach;
 mod replies;

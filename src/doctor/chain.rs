@@ -5,7 +5,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     certificate::not_after,
@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{
     addressed::MAIN,
-    clock::{Stopwatch, Timestamp},
+    clock::Timestamp,
     delivery::{
-        API_HOST, IpFamily, Limits, Options, Provider, Tls, Transport, Way,
+        IpFamily, Limits, Options, Provider, Tls, Transport, Way,
         inspection::{self, Broken, Link, LoginProof, Sight},
+        ports::{self, SUBMISSION, Tried, other_of_submission},
     },
     findings::{Outcome, Verdict},
     quantities::{relative, size},
@@ -33,15 +34,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const OPENING: Duration = Duration::from_secs(8);
 /// The login, with its own connection and the reading of its password.
 const LOGIN: Duration = Duration::from_secs(11);
-/// The port of HTTPS.
-const HTTPS: u16 = 443;
-/// Addresses of each family that are tried.
-const ADDRESSES_MAX: usize = 2;
 /// How long before the end of the upstream's certificate it is told: whoever renews it has failed to by then.
 const CERTIFICATE_WARNING: Duration = Duration::from_secs(3 * 86_400);
-/// The two ways of submission (RFC 8314 section 3.3, RFC 6409).
-const USUAL: [Way; 2] =
-    [Way { port: 465, tls: Tls::Implicit }, Way { port: 587, tls: Tls::Starttls }];
 
 /// Goes the way, and fills in what lies behind a broken link.
 pub(super) async fn follow(scene: &Scene, with_login: bool) -> Found {
@@ -162,11 +156,7 @@ async fn names(options: &Options) -> Result<(Outcome, Vec<SocketAddr>), Outcome>
         Ok(Err(error)) => return fail(format!("{host} cannot be resolved: {error}")),
         Err(_) => return fail(format!("no name server answers within {} s", NAMES.as_secs())),
     };
-    let of = |v4: bool| {
-        let of_family = addresses.iter().filter(|one| one.ip().to_canonical().is_ipv4() == v4);
-        of_family.take(ADDRESSES_MAX).copied().collect::<Vec<_>>()
-    };
-    let (v4, v6) = (of(true), of(false));
+    let [v4, v6] = ports::of_families(&addresses);
     let usable = match options.ip_family {
         IpFamily::Any => [v4.clone(), v6.clone()].concat(),
         IpFamily::V4 => v4.clone(),
@@ -187,32 +177,18 @@ async fn names(options: &Options) -> Result<(Outcome, Vec<SocketAddr>), Outcome>
     Ok((Outcome::pass(seen), usable))
 }
 
-/// One connection that was tried.
-struct Tried {
-    way: Way,
-    address: SocketAddr,
-    took: Duration,
-    failure: Option<io::Error>,
-}
-
 /// Tries the configured way, and where that is one of the usual two the other as well, in each family.
 async fn ports(options: &Options, addresses: &[SocketAddr]) -> (Outcome, Option<Way>) {
     let configured = Way { port: options.port, tls: options.tls };
-    let other = USUAL.into_iter().find(|way| USUAL.contains(&configured) && *way != configured);
-    let other = other.or(options.other_way);
-    let mut tasks = JoinSet::new();
-    for way in [Some(configured), other].into_iter().flatten() {
-        for address in addresses {
-            let address = SocketAddr::new(address.ip(), way.port);
-            tasks.spawn(connect(way, address));
-        }
-    }
-    let mut tried = tasks.join_all().await;
-    tried.sort_by_key(|one| (one.way != configured, one.address));
+    let other = SUBMISSION.contains(&configured).then(|| other_of_submission(configured.port));
+    let other = other.flatten().or(options.other_way);
+    let numbers: Vec<u16> =
+        [Some(configured), other].into_iter().flatten().map(|way| way.port).collect();
+    let tried = ports::try_all(&numbers, addresses, CONNECT).await;
     let (mut outcome, way) = judge_ports(&tried, configured, other, options);
     let is_closed = tried.iter().all(|one| one.failure.is_some());
     let could = could_use_https(options.provider, options.port, options.transport);
-    if is_closed && could && https_is_open().await {
+    if is_closed && could && ports::https_is_open(CONNECT).await {
         USE_HTTPS.clone_into(&mut outcome.remedy);
     }
     (outcome, way)
@@ -221,33 +197,7 @@ async fn ports(options: &Options, addresses: &[SocketAddr]) -> (Outcome, Option<
 /// Whether mail could leave over HTTPS where the ports of submission are closed.
 fn could_use_https(provider: Provider, port: u16, transport: Transport) -> bool {
     let is_mailbox = matches!(provider, Provider::Gmail | Provider::Workspace);
-    is_mailbox && transport == Transport::Smtp && USUAL.iter().any(|way| way.port == port)
-}
-
-/// Whether the Gmail API can be connected to from here.
-async fn https_is_open() -> bool {
-    let look = async {
-        let addresses = inspection::addresses(API_HOST, HTTPS).await.unwrap_or_default();
-        for address in addresses {
-            if TcpStream::connect(address).await.is_ok() {
-                return true;
-            }
-        }
-        false
-    };
-    timeout(CONNECT, look).await.unwrap_or(false)
-}
-
-async fn connect(way: Way, address: SocketAddr) -> Tried {
-    let watch = Stopwatch::start();
-    let failure = match timeout(CONNECT, TcpStream::connect(address)).await {
-        Ok(connected) => connected.err(),
-        Err(_) => Some(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no answer within {} s", CONNECT.as_secs()),
-        )),
-    };
-    Tried { way, address, took: watch.elapsed(), failure }
+    is_mailbox && transport == Transport::Smtp && SUBMISSION.iter().any(|way| way.port == port)
 }
 
 fn judge_ports(
@@ -264,16 +214,17 @@ fn judge_ports(
         };
         seen + &format!("{separator}{} {ended}", one.address)
     });
-    let works = |way: Way| tried.iter().any(|one| one.way == way && one.failure.is_none());
+    let works =
+        |way: Way| tried.iter().any(|one| one.address.port() == way.port && one.failure.is_none());
     if works(configured) {
         // A host without a family has no fault of it; one whose packets are lost waits for each connection.
         let lost = tried.iter().find(|one| {
             let kind = one.failure.as_ref().map(io::Error::kind);
-            one.way == configured && kind == Some(io::ErrorKind::TimedOut)
+            one.address.port() == configured.port && kind == Some(io::ErrorKind::TimedOut)
         });
         return match lost {
             Some(lost) => {
-                let (dead, alive) = if lost.address.is_ipv4() { ("4", "6") } else { ("6", "4") };
+                let (dead, alive) = if lost.is_v4() { ("4", "6") } else { ("6", "4") };
                 let words = format!("{seen}: connections over IPv{dead} are lost");
                 let remedy = format!(
                     "Mend IPv{dead} here, or write ip_family = \"{alive}\" under [upstream]"

@@ -54,6 +54,8 @@ fn where_the_ports_are_closed_a_person_is_offered_https_and_consents_to_sending_
     let mut terminal = scene.at_terminal(&[]);
     for (prompt, answer) in [
         ("Gmail account", ACCOUNT),
+        // Nothing is reached yet, and that is known.
+        ("What now", "3"),
         ("How to log in", "1"),
         ("Who reads root's mail", ""),
         ("Who may send", ""),
@@ -88,6 +90,80 @@ fn where_the_ports_are_closed_a_person_is_offered_https_and_consents_to_sending_
     assert!(!text.lines().any(|line| line.starts_with("password_file")), "{text}");
     let (code, shown) = scene.at_terminal(&[]).end();
     assert!(code == 0 && shown.contains("All is in place"), "{shown}");
+}
+
+/// What was shown, whatever the width of the terminal.
+fn in_one_line(shown: &str) -> String {
+    shown.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn closed_ports_are_told_before_the_login_is_asked_for_and_https_is_offered_instead_of_a_password()
+{
+    let scene = Scene::with_tokens();
+    let port = free_port();
+    scene.lead_to(port);
+    let mut terminal = scene.at_terminal(&[]);
+    terminal.answer("Gmail account", ACCOUNT);
+    terminal.wait_for("stop here");
+    let shown = in_one_line(&terminal.shown());
+    let closed = format!("localhost cannot be reached from here on port {port} (");
+    assert!(shown.contains(&closed) && !shown.contains("How to log in"), "{shown}");
+    open(port, scene.gmail.api().port);
+    terminal.answer("What now", "2");
+    terminal.wait_for("1  oauth");
+    terminal.answer("How to log in [oauth]", "");
+    terminal.answer("File of your OAuth client", "client.json");
+    terminal.answer("Who reads root's mail", "");
+    terminal.answer("Who may send", "");
+    terminal.answer("Do this?", "yes");
+    terminal.wait_for("Open this address in a browser");
+    let shown = terminal.kill();
+    assert!(!shown.contains("App password"), "{shown}");
+    assert!(scene.text().contains("transport = \"gmail-api\"\n"), "{}", scene.text());
+}
+
+#[test]
+fn a_person_who_has_opened_the_ports_looks_again_and_one_who_stops_finds_his_answers_later() {
+    let scene = Scene::new();
+    let (port, files) = (free_port(), scene.files());
+    scene.lead_to(port);
+    let mut terminal = scene.at_terminal(&[]);
+    terminal.answer("Gmail account", ACCOUNT);
+    terminal.answer("What now", "4");
+    let (code, shown) = terminal.end();
+    assert!(code == 0 && shown.contains("Call pillarbox setup again to go on."), "{code} {shown}");
+    assert_eq!(scene.files().len(), files.len() + 1, "the draft alone is new");
+    let mut terminal = scene.at_terminal(&[]);
+    terminal.wait_for("stop here");
+    open(port, scene.gmail.upstream().port);
+    terminal.answer("What now", "1");
+    terminal.wait_for("How to log in");
+    let shown = in_one_line(&terminal.shown());
+    assert!(shown.contains(&format!("localhost can be reached from here on port {port}, over")));
+    assert!(!shown.contains("Gmail account"), "{shown}");
+    terminal.kill();
+}
+
+#[test]
+fn nothing_is_looked_at_where_no_login_will_be_tried() {
+    let scene = Scene::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    scene.lead_to(listener.local_addr().unwrap().port());
+    let answers = ["--account", ACCOUNT, "--root-to", ACCOUNT, "--serve", "host"];
+    for flag in ["--no-prove", "--dry-run"] {
+        let mut terminal = scene.at_terminal(&[&[flag][..], &answers].concat());
+        terminal.answer("How to log in", "");
+        terminal.answer("App password", PASSWORD);
+        if flag == "--no-prove" {
+            terminal.answer("Do this?", "no");
+        }
+        let (code, shown) = terminal.end();
+        assert!(code == 0 && !shown.contains("reached"), "{flag}: {code} {shown}");
+    }
+    listener.set_nonblocking(true).unwrap();
+    let met = listener.accept().map_err(|error| error.kind());
+    assert!(matches!(met, Err(io::ErrorKind::WouldBlock)), "{met:?}");
 }
 
 #[test]

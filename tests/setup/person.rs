@@ -50,6 +50,7 @@ fn a_person_is_asked_shown_the_plan_and_served_once_he_says_yes() {
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");
     for words in [
+        "localhost can be reached from here on port",
         "https://myaccount.google.com/apppasswords",
         "2-step verification",
         "store the app password in",

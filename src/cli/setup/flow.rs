@@ -19,6 +19,7 @@ use super::{
     proof::{self, Mend, Proof},
     providers::{self, Login, Place, place, provider},
     questions::{Answers, Kind, Name},
+    reach::{Look, Seen, Target},
     report::{self, Document},
 };
 use crate::{
@@ -64,6 +65,10 @@ pub(super) struct Setup<'a> {
     asks_password: bool,
     /// The question whose answer is at fault.
     blamed: Option<Name>,
+    /// Whether the upstream can be reached is looked at.
+    look: Option<Look>,
+    /// Where a person knows what was seen, and goes on.
+    met: Option<Target>,
 }
 
 /// The files are written and the service has read them.
@@ -118,6 +123,8 @@ impl<'a> Setup<'a> {
             password: None,
             asks_password: false,
             blamed: None,
+            look: None,
+            met: None,
         })
     }
 
@@ -204,9 +211,9 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Asks what is not known yet.
-    fn ask(&mut self) -> Result<(), Failure> {
-        while let Some(name) = answers::next(&self.answers) {
+    /// Asks what is not known yet; says whether it goes on.
+    fn ask(&mut self) -> Result<bool, Failure> {
+        while let Some(name) = self.next() {
             let provider = provider(&self.answers);
             let has = |name| self.answers.contains_key(&name);
             if provider.is_microsoft() && self.found.is_application() && !has(Name::Login) {
@@ -217,25 +224,100 @@ impl<'a> Setup<'a> {
                 && name > Name::Transport
                 && providers::may_use_https(provider)
                 && !has(Name::Transport);
-            self.put(if asks_transport { Name::Transport } else { name })?;
+            self.begin_look(name);
+            if asks_transport {
+                self.put(Name::Transport)?;
+                continue;
+            }
+            match self.meet(name)? {
+                Some(Turn::Stop) => return Ok(false),
+                Some(_) => {}
+                None if name == Name::Password => self.put_password()?,
+                None => self.put(name)?,
+            }
         }
         if answers::networks(&self.answers).is_empty() {
             self.answers.remove(&Name::Listen);
         }
-        let is_stored = self.found.has_password || self.found.has_other_password();
-        let wants = answers::login(&self.answers) == Some(Login::AppPassword)
-            && self.password.is_none()
-            && (self.asks_password || !is_stored || plan::moves(&self.answers, &self.found));
-        if wants && !self.found.is_container {
-            self.blamed = Some(Name::Password);
-            let (found, answers) = (&self.found, &self.answers);
-            let check = |typed: Secret| password_checked(&typed, answers, found);
-            let question = providers::question(Name::Password, provider(answers));
-            let password = self.front.password(&question, &check)?;
-            self.password = Some(password);
-            self.is_under_way = true;
-        }
         self.blamed = None;
+        Ok(true)
+    }
+
+    /// The next question.
+    fn next(&self) -> Option<Name> {
+        let is_stored = self.found.has_password || self.found.has_other_password();
+        let wants_password = || {
+            answers::login(&self.answers) == Some(Login::AppPassword)
+                && self.password.is_none()
+                && !self.found.is_container
+                && (self.asks_password || !is_stored || plan::moves(&self.answers, &self.found))
+        };
+        answers::next(&self.answers).or_else(|| wants_password().then_some(Name::Password))
+    }
+
+    /// Begins to look whether the upstream can be reached, once it is known where it is. Only for a person whose login will
+    /// be tried: whoever cannot be asked hears it from that.
+    fn begin_look(&mut self, next: Name) {
+        let looks = self.front.is_person()
+            && self.wishes.proves
+            && !self.wishes.dry_run
+            && !self.found.is_container
+            && !next.is_of_server();
+        let target = looks.then(|| Target::of(&self.answers, &self.found)).flatten();
+        if self.look.as_ref().map(|look| &look.target) == target.as_ref() {
+            return;
+        }
+        let unknown = target.filter(|target| self.met.as_ref() != Some(target));
+        // A look that cannot begin is no reason to stop: the login is tried all the same.
+        self.look = unknown.and_then(|target| Look::begin(target).ok());
+    }
+
+    /// Says before the first question about the login what was seen of the upstream. Where it cannot be reached, a person says
+    /// what follows; nothing when the question can be put.
+    fn meet(&mut self, next: Name) -> Result<Option<Turn>, Failure> {
+        let Some(look) = self.look.take_if(|_| next.is_of_login()) else { return Ok(None) };
+        let seen = match look.result() {
+            Some(seen) => Some(seen),
+            None => {
+                self.front.tell("Looking whether the server can be reached ...")?;
+                look.wait()
+            }
+        };
+        self.met = Some(look.target);
+        let Some(seen) = seen else { return Ok(None) };
+        self.front.tell(&seen.words())?;
+        if !seen.is_closed() {
+            return Ok(None);
+        }
+        self.turn_from(&seen)
+    }
+
+    /// What a person does about an upstream that cannot be reached.
+    fn turn_from(&mut self, seen: &Seen) -> Result<Option<Turn>, Failure> {
+        let mends =
+            proof::mends(Link::Network, answers::login(&self.answers), place(&self.answers));
+        let fits = |mend: &Mend| *mend != Mend::OverHttps || seen.may_have_https();
+        let mends: Vec<Mend> = mends.into_iter().filter(fits).collect();
+        let choices: Vec<String> = mends.iter().map(|mend| mend.words()).collect();
+        let chosen = self.front.choose("What now", &choices)?;
+        Ok(match chosen.and_then(|index| mends.get(index)).copied() {
+            Some(Mend::Again) => {
+                self.met = None;
+                Some(Turn::Back)
+            }
+            Some(Mend::GoOn) | None => None,
+            Some(mend) => Some(self.mend(mend)),
+        })
+    }
+
+    fn put_password(&mut self) -> Result<(), Failure> {
+        self.blamed = Some(Name::Password);
+        let (found, answers) = (&self.found, &self.answers);
+        let check = |typed: Secret| password_checked(&typed, answers, found);
+        let question = providers::question(Name::Password, provider(answers));
+        let password = self.front.password(&question, &check)?;
+        self.password = Some(password);
+        self.is_under_way = true;
         Ok(())
     }
 
@@ -281,7 +363,9 @@ impl<'a> Setup<'a> {
 
     fn set_up(&mut self) -> Result<Option<Reached>, Failure> {
         loop {
-            self.ask()?;
+            if !self.ask()? {
+                return self.stopped();
+            }
             let plan = self.plan()?;
             let Some(settings) = self.judged(&plan)? else { continue };
             if self.is_under_way || !plan.is_done() || self.wishes.dry_run {
@@ -309,17 +393,19 @@ impl<'a> Setup<'a> {
                 Turn::Back => {
                     self.found = Found::look(self.wishes.config.as_deref(), &self.wishes.root)?
                 }
-                Turn::Stop => {
-                    self.document.set("result", "declined");
-                    writeln!(self.out, "Call pillarbox setup again to go on.")?;
-                    return Ok(None);
-                }
+                Turn::Stop => return self.stopped(),
                 Turn::On(proof) => {
                     self.serve(&plan)?;
                     return Ok(Some(Reached { settings, proof }));
                 }
             }
         }
+    }
+
+    fn stopped(&mut self) -> Result<Option<Reached>, Failure> {
+        self.document.set("result", "declined");
+        writeln!(self.out, "Call pillarbox setup again to go on.")?;
+        Ok(None)
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
@@ -445,8 +531,13 @@ impl<'a> Setup<'a> {
             return Err(Failure::new(exit, words));
         };
         self.blamed = None;
-        Ok(match chosen {
-            Mend::Ask(name) => self.ask_again(*name),
+        Ok(self.mend(*chosen))
+    }
+
+    /// What follows when a person wants this.
+    fn mend(&mut self, mend: Mend) -> Turn {
+        match mend {
+            Mend::Ask(name) => self.ask_again(name),
             Mend::OverHttps => {
                 self.take(Name::Transport, providers::GMAIL_API.to_owned());
                 self.draft.answers.clone_from(&self.answers);
@@ -456,7 +547,7 @@ impl<'a> Setup<'a> {
             Mend::Again => Turn::Back,
             Mend::GoOn => Turn::On(Proof::Proved),
             Mend::Stop => Turn::Stop,
-        })
+        }
     }
 
     /// Goes through it once more, with a question that is asked again if one is named.

@@ -217,6 +217,24 @@ impl Name {
         )
     }
 
+    /// Whether it is about the server that mail leaves to, which is known before all else is asked.
+    pub(super) fn is_of_server(self) -> bool {
+        matches!(self, Self::Provider | Self::Host | Self::Port | Self::Tls)
+    }
+
+    /// Whether it is about the login, which costs work where the server cannot even be reached.
+    pub(super) fn is_of_login(self) -> bool {
+        matches!(
+            self,
+            Self::Login
+                | Self::ClientFile
+                | Self::KeyFile
+                | Self::ClientId
+                | Self::Tenant
+                | Self::Password
+        )
+    }
+
     /// The question.
     pub(super) fn question(self) -> &'static Question {
         &QUESTIONS[self as usize]
