@@ -27,8 +27,8 @@ use tokio::net::UnixStream;
 use super::{
     alert::answers::{Targets, Trials},
     api::{
-        Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage, Redirected,
-        Refused, Resent, Retried, Status,
+        Account, Budget, Clients, Counts, Deleted, Kind, MESSAGE_BYTES_MAX, Message, QueuePage,
+        Redirected, Refused, Resent, Retried, Status,
     },
     configured::Configured,
     contents::{Contents, PartText},
@@ -36,7 +36,7 @@ use super::{
     forecast::{BudgetForecast, Explained},
     health::Health,
     log::Log,
-    of_account::Ordered,
+    of_account::Each,
     page::{Ended, Link, PageSessions},
     pulse::Pulse,
     reload::Reload,
@@ -185,8 +185,8 @@ impl Client {
         answer.unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
     }
 
-    /// The budget.
-    pub(crate) async fn budget(&self, account: Option<&str>) -> Result<Budget, ClientError> {
+    /// The budget of this account; without a name of each.
+    pub(crate) async fn budget(&self, account: Option<&str>) -> Result<Each<Budget>, ClientError> {
         self.ask(Method::GET, &of("/v1/budget", account)).await
     }
 
@@ -328,7 +328,7 @@ impl Client {
     }
 
     /// Opens a paused account.
-    pub(crate) async fn resume(&self, account: Option<&str>) -> Result<Ordered, ClientError> {
+    pub(crate) async fn resume(&self, account: Option<&str>) -> Result<Each<Account>, ClientError> {
         self.ask(Method::POST, &of("/v1/resume", account)).await
     }
 
@@ -338,7 +338,7 @@ impl Client {
         until: Option<Timestamp>,
         reason: &str,
         account: Option<&str>,
-    ) -> Result<Ordered, ClientError> {
+    ) -> Result<Each<Account>, ClientError> {
         let until = until.map_or_else(String::new, |until| format!("until={}&", until.0));
         let path = format!("/v1/pause?{until}reason={}{}", encoded(reason), and_of(account));
         self.ask(Method::POST, &path).await
@@ -382,7 +382,7 @@ impl Client {
     pub(crate) async fn budget_forecast(
         &self,
         account: Option<&str>,
-    ) -> Result<BudgetForecast, ClientError> {
+    ) -> Result<Each<BudgetForecast>, ClientError> {
         self.ask(Method::GET, &of("/v1/budget/forecast", account)).await
     }
 

@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     api::{Message, Origin},
     context::{Json, Refusal, Sources, parse},
-    of_account::OfAccount,
-    outlook::Age,
+    of_account::{Each, OfAccount},
+    outlook::{Age, QueueSummary},
     stand::{self, Stand},
 };
 use crate::{
-    budget::Limit,
+    budget::{AccountKey, Limit},
     clock::Timestamp,
     listener::options::Network,
     queue::{
@@ -106,12 +106,23 @@ pub(super) fn router() -> Router<Sources> {
 async fn budget(
     State(sources): State<Sources>,
     asked: Result<Query<OfAccount>, QueryRejection>,
-) -> Result<Json<BudgetForecast>, Refusal> {
-    let account = asked?.0.one(&sources)?;
+) -> Result<Json<Each<BudgetForecast>>, Refusal> {
+    let (first, others) = asked?.0.each(&sources)?;
     let (_, summary) = sources.counted(Age::Recent).await?;
-    let Stand { situation, budget, .. } =
-        stand::stand_of(&sources, account, Some(&summary)).await?;
-    let expected = stand::foretell(&sources, account, &situation).await?;
+    let mut all = Each::new(foretold(&sources, first, &summary).await?);
+    for account in others {
+        all.add(&sources.facts(), account, foretold(&sources, account, &summary).await?);
+    }
+    Ok(Json(all))
+}
+
+async fn foretold(
+    sources: &Sources,
+    account: AccountKey,
+    summary: &QueueSummary,
+) -> Result<BudgetForecast, QueueError> {
+    let Stand { situation, budget, .. } = stand::stand_of(sources, account, Some(summary)).await?;
+    let expected = stand::foretell(sources, account, &situation).await?;
     let situation = Situation { forecast: expected, ..situation };
     let now = situation.now;
     let forecast = &situation.forecast;
@@ -126,7 +137,7 @@ async fn budget(
         Some(_) => forecast.hours(now, HOURS).into_iter().enumerate().map(hour).collect(),
         None => Vec::new(),
     };
-    Ok(Json(BudgetForecast {
+    Ok(BudgetForecast {
         now,
         limit: budget.limit,
         spent: budget.spent,
@@ -134,7 +145,7 @@ async fn budget(
         empty_at: forecast.empty_at(),
         departure: budget.departure,
         hours,
-    }))
+    })
 }
 
 async fn explain(

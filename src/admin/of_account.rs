@@ -1,6 +1,6 @@
-//! The account that a question or an order over the API names, and what an order has made of it.
+//! The account that a question or an order over the API names, and an answer about each.
 //!
-//! Rule: without a name a question is about the main account, and an order for all of them. Must not know the paths.
+//! Rule: without a name it is about all of them, the main one first; a login alone is tried of one. Must not know the paths.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,50 +23,63 @@ impl OfAccount {
         self.account.as_deref().map_or(Ok(AccountKey::MAIN), |name| sources.facts().named(name))
     }
 
-    /// Whom an order is for.
-    pub(super) fn each(&self, sources: &Sources) -> Result<Vec<AccountKey>, Refusal> {
+    /// Whom a question or an order is about: the first, and all others.
+    pub(super) fn each(&self, sources: &Sources) -> Result<(AccountKey, Vec<AccountKey>), Refusal> {
         match &self.account {
-            Some(name) => Ok(vec![sources.facts().named(name)?]),
-            None => Ok(sources.upstreams.all().map(|(account, _)| account).collect()),
+            Some(name) => Ok((sources.facts().named(name)?, Vec::new())),
+            None => {
+                let others = sources.upstreams.all().skip(1).map(|(account, _)| account);
+                Ok((AccountKey::MAIN, others.collect()))
+            }
         }
     }
 }
 
-/// What an order has made of the account that was named; without a name of the main account, and of the others.
+/// The same of the account that was named; without a name of the main account, and of each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ordered {
+pub(crate) struct Each<T> {
     /// The first of them.
     #[serde(flatten)]
-    pub(crate) account: Account,
+    pub(crate) first: T,
     /// The others, where there are any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) others: Vec<Named>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others: Vec<Named<T>>,
 }
 
-/// An account with its name.
+/// What is said of an account, with its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Named {
+pub(crate) struct Named<T> {
     /// Its name in relay.toml.
     pub(crate) name: String,
-    /// How it is.
+    /// What is said.
     #[serde(flatten)]
-    pub(crate) account: Account,
+    pub(crate) said: T,
 }
 
-impl Ordered {
-    /// These are the states of whoever the order was for; at least one.
-    pub(super) fn new(
-        facts: &Facts,
-        states: Vec<(AccountKey, AccountState)>,
-        now: Timestamp,
-    ) -> Self {
-        let mut named = states.into_iter().map(|(key, state)| {
-            let facts = facts.of(key);
-            let account = Account::new(facts.username.clone(), state, now);
-            Named { name: facts.name.to_string(), account }
-        });
-        let first = named.next().map(|first| first.account);
-        let account = first.unwrap_or_else(|| Account::new(None, AccountState::open(now), now));
-        Self { account, others: named.collect() }
+impl<T> Each<T> {
+    /// Of the first alone.
+    pub(super) fn new(first: T) -> Self {
+        Self { first, others: Vec::new() }
     }
+
+    /// Of one more.
+    pub(super) fn add(&mut self, facts: &Facts, account: AccountKey, said: T) {
+        self.others.push(Named { name: facts.of(account).name.to_string(), said });
+    }
+
+    /// Each with its name; the first one is called so.
+    pub(crate) fn named<'a>(&'a self, first: &'a str) -> impl Iterator<Item = (&'a str, &'a T)> {
+        let others = self.others.iter().map(|one| (one.name.as_str(), &one.said));
+        [(first, &self.first)].into_iter().chain(others)
+    }
+}
+
+/// An account as the API shows it.
+pub(super) fn shown(
+    facts: &Facts,
+    key: AccountKey,
+    state: AccountState,
+    now: Timestamp,
+) -> Account {
+    Account::new(facts.of(key).username.clone(), state, now)
 }

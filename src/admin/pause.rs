@@ -10,9 +10,9 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    api::Kind,
+    api::{Account, Kind},
     context::{Json, Refusal, Sources, person},
-    of_account::{OfAccount, Ordered},
+    of_account::{Each, OfAccount, shown},
     socket::Peer,
 };
 use crate::{
@@ -42,9 +42,9 @@ async fn pause(
     State(sources): State<Sources>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<Ordered>, Refusal> {
+) -> Result<Json<Each<Account>>, Refusal> {
     let Query(Asked { until, reason, of }) = asked?;
-    let which = of.each(&sources)?;
+    let (first, others) = of.each(&sources)?;
     let now = sources.clock.wall();
     if let Some(until) = until {
         let wrong = match until {
@@ -59,9 +59,14 @@ async fn pause(
     }
     let order = Pause::new(now, until, text::printable(reason.trim()).as_ref());
     let words = order.words(|at| at.to_string());
-    let (facts, mut states) = (sources.facts(), Vec::new());
-    for account in which {
-        states.push((account, sources.upstreams.of(account).pause(order.clone()).await?));
+    let facts = sources.facts();
+    let paused = async |account| {
+        let state = sources.upstreams.of(account).pause(order.clone()).await?;
+        Ok::<_, Refusal>(shown(&facts, account, state, now))
+    };
+    let mut all = Each::new(paused(first).await?);
+    for account in others {
+        all.add(&facts, account, paused(account).await?);
     }
     let by = person(peer).await.unwrap_or_default();
     match of.account.filter(|_| facts.has_several_accounts()) {
@@ -71,5 +76,5 @@ async fn pause(
         }
         None => tracing::warn!(by, "{words}"),
     }
-    Ok(Json(Ordered::new(&facts, states, now)))
+    Ok(Json(all))
 }

@@ -16,13 +16,14 @@ use super::{
     api::{Account, Budget, Checkup, Clients, Kind, OtherAccount, Status},
     configured::Configured,
     context::{Json, Refusal, Sources},
-    of_account::{OfAccount, Ordered},
+    of_account::{Each, OfAccount, shown},
     outlook::{Age, QueueSummary},
     reload::Reload,
     stand::{self, Stand, refusing},
 };
 use crate::{
     addressed::addressed,
+    budget::AccountKey,
     clock::Timestamp,
     delivery::{InFlight, inspection::LoginProof},
     queue::{
@@ -138,9 +139,14 @@ fn other(stand: Stand, summary: &QueueSummary) -> OtherAccount {
 async fn budget(
     State(sources): State<Sources>,
     asked: Result<Query<OfAccount>, QueryRejection>,
-) -> Result<Json<Budget>, Refusal> {
-    let account = asked?.0.one(&sources)?;
-    Ok(Json(stand::stand_of(&sources, account, None).await?.budget))
+) -> Result<Json<Each<Budget>>, Refusal> {
+    let (first, others) = asked?.0.each(&sources)?;
+    let facts = sources.facts();
+    let mut all = Each::new(stand::stand_of(&sources, first, None).await?.budget);
+    for account in others {
+        all.add(&facts, account, stand::stand_of(&sources, account, None).await?.budget);
+    }
+    Ok(Json(all))
 }
 
 async fn clients(State(sources): State<Sources>) -> Json<Clients> {
@@ -154,18 +160,23 @@ async fn settings(State(sources): State<Sources>) -> Json<Configured> {
 async fn resume(
     State(sources): State<Sources>,
     asked: Result<Query<OfAccount>, QueryRejection>,
-) -> Result<Json<Ordered>, Refusal> {
-    let (facts, mut states) = (sources.facts(), Vec::new());
-    for account in asked?.0.each(&sources)? {
-        let state = sources.upstreams.of(account).resume().await;
-        let condition = state.condition.name();
-        match facts.name(account) {
-            Some(name) => tracing::info!(account_name = &*name, account = condition, "resumed"),
-            None => tracing::info!(account = condition, "resumed"),
-        }
-        states.push((account, state));
+) -> Result<Json<Each<Account>>, Refusal> {
+    let (first, others) = asked?.0.each(&sources)?;
+    let mut all = Each::new(resumed(&sources, first).await);
+    for account in others {
+        all.add(&sources.facts(), account, resumed(&sources, account).await);
     }
-    Ok(Json(Ordered::new(&facts, states, sources.clock.wall())))
+    Ok(Json(all))
+}
+
+async fn resumed(sources: &Sources, account: AccountKey) -> Account {
+    let (facts, state) = (sources.facts(), sources.upstreams.of(account).resume().await);
+    let condition = state.condition.name();
+    match facts.name(account) {
+        Some(name) => tracing::info!(account_name = &*name, account = condition, "resumed"),
+        None => tracing::info!(account = condition, "resumed"),
+    }
+    shown(&facts, account, state, sources.clock.wall())
 }
 
 async fn prove_login(

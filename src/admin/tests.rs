@@ -332,10 +332,10 @@ async fn a_day_that_the_upstream_calls_full_leaves_no_room_whatever_the_ledger_s
     let stage = stage(10);
     let since = stage.clock.wall();
     *stage.upstream.full_since.lock().expect("no panic") = Some(since);
-    let budget = stage.client.budget(None).await.expect("an answer");
+    let budget = stage.client.budget(None).await.expect("an answer").first;
     assert_eq!((budget.spent, budget.room, budget.full_since), (0, Some(0), Some(since)));
     stage.clock.advance(Duration::from_secs(86_400));
-    let budget = stage.client.budget(None).await.expect("an answer");
+    let budget = stage.client.budget(None).await.expect("an answer").first;
     assert_eq!(
         (budget.room, budget.full_since),
         (Some(10), None),
@@ -432,7 +432,7 @@ async fn a_message_in_the_hands_of_a_worker_cannot_be_deleted() {
 #[tokio::test]
 async fn resume_reaches_the_delivery_half() {
     let stage = stage(10);
-    assert!(stage.client.resume(None).await.expect("an answer").account.is_open());
+    assert!(stage.client.resume(None).await.expect("an answer").first.is_open());
     assert_eq!(stage.upstream.resumed.load(Ordering::Relaxed), 1);
 }
 
@@ -492,10 +492,10 @@ async fn without_a_limit_no_metric_and_no_answer_invents_one() {
     let metrics = stage.over_tcp("GET", "/metrics").await;
     assert!(metrics.contains("\npillarbox_budget_spent_recipients 2\n"), "{metrics}");
     assert!(!metrics.contains("budget_limit") && !metrics.contains("budget_room"), "{metrics}");
-    let budget = stage.client.budget(None).await.expect("an answer");
+    let budget = stage.client.budget(None).await.expect("an answer").first;
     assert_eq!((budget.limit, budget.spent, budget.room), (Limit::NONE, 2, None));
     *stage.upstream.full_since.lock().expect("no panic") = Some(stage.clock.wall());
-    let budget = stage.client.budget(None).await.expect("an answer");
+    let budget = stage.client.budget(None).await.expect("an answer").first;
     assert_eq!(budget.room, Some(0), "the upstream's own word still counts");
 }
 

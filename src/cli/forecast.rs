@@ -2,9 +2,13 @@
 
 use std::io;
 
-use super::screen::{Screen, Side, Table, count, local, when};
+use super::screen::{Screen, Side, Table, clean, count, local, when};
 use crate::{
-    admin::forecast::{BudgetForecast, Hour},
+    admin::{
+        forecast::{BudgetForecast, Hour},
+        of_account::Each,
+    },
+    budget::MAIN,
     clock::Timestamp,
 };
 
@@ -14,7 +18,20 @@ const BAR_DEFAULT: usize = 30;
 /// Columns of the table beside the bar.
 const BESIDE: usize = 48;
 
-pub(super) fn print(out: &mut dyn Screen, forecast: &BudgetForecast) -> io::Result<()> {
+/// Prints that of the account that was asked for, or of each.
+pub(super) fn print(out: &mut dyn Screen, each: &Each<BudgetForecast>) -> io::Result<()> {
+    if each.others.is_empty() {
+        return print_one(out, &each.first);
+    }
+    for (number, (name, forecast)) in each.named(MAIN).enumerate() {
+        let gap = if number == 0 { "" } else { "\n" };
+        writeln!(out, "{gap}The account {}:\n", clean(name))?;
+        print_one(out, forecast)?;
+    }
+    Ok(())
+}
+
+fn print_one(out: &mut dyn Screen, forecast: &BudgetForecast) -> io::Result<()> {
     let now = forecast.now;
     for line in summary(forecast) {
         writeln!(out, "{line}")?;

@@ -37,7 +37,7 @@ pub(super) async fn run(
     let until = arguments.span.map(|span| now.after(span)).or(arguments.until);
     let (reason, name) = (arguments.reason.join(" "), arguments.of.name());
     let ordered = client.pause(until, &reason, name).await?;
-    match (form, &ordered.account.pause) {
+    match (form, &ordered.first.pause) {
         (Form::Json, _) => json(out, &ordered)?,
         (Form::Text, Some(pause)) => {
             let words = pause.words(|at| when(at, now));
@@ -54,8 +54,8 @@ pub(super) async fn run(
                 ))
             )?;
             // Of an open account nothing else has to be done.
-            if ordered.account.is_open() && !ordered.account.remedy.is_empty() {
-                writeln!(out, "{}", clean(&ordered.account.remedy))?;
+            if ordered.first.is_open() && !ordered.first.remedy.is_empty() {
+                writeln!(out, "{}", clean(&ordered.first.remedy))?;
             }
         }
         (Form::Text, None) => writeln!(out, "The pause is over already.")?,

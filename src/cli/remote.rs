@@ -25,7 +25,6 @@ use crate::{
         api::Kind,
         client::{Client, ClientError},
         health::Grade,
-        of_account::{Named, Ordered},
     },
     budget::MAIN,
     clock::Timestamp,
@@ -133,24 +132,6 @@ pub(super) fn with_client(
     ask(Client::new(socket)).map_err(|failure| with_ignored(failure, ignored.as_ref()))
 }
 
-/// The budget of an account; without a name that of the main one, which is said where there are others.
-async fn budget(
-    out: &mut dyn Screen,
-    client: &Client,
-    form: Form,
-    of: &OfAccount,
-) -> Result<(), Failure> {
-    let budget = client.budget(of.name()).await?;
-    match form {
-        Form::Json => json(out, &budget)?,
-        Form::Text => status::print_budget(out, &budget, of.name().unwrap_or(MAIN))?,
-    }
-    if of.name().is_none() && form == Form::Text {
-        status::print_other_budgets(out, &client.status().await?)?;
-    }
-    Ok(())
-}
-
 async fn ask(
     out: &mut dyn Screen,
     client: &Client,
@@ -163,7 +144,10 @@ async fn ask(
             Some(every) => watch::run(out, client, form, every).await?,
             None => show(out, form, &client.status().await?, status::print)?,
         },
-        Question::Budget(of) => budget(out, client, form, &of).await?,
+        Question::Budget(of) => {
+            let each = client.budget(of.name()).await?;
+            show(out, form, &each, |out, each| status::print_budgets(out, each, of.name()))?;
+        }
         Question::BudgetForecast(of) => {
             show(out, form, &client.budget_forecast(of.name()).await?, forecast::print)?;
         }
@@ -201,16 +185,14 @@ async fn resume(
     if matches!(form, Form::Json) {
         return Ok(json(out, &answer)?);
     }
-    let budget = client.budget(of.name()).await?;
-    let Ordered { account, others } = &answer;
-    if !others.is_empty() {
-        writeln!(out, "{MAIN}")?;
-    }
-    let name = of.name().unwrap_or(MAIN);
-    status::print_resumed(out, (name, account), &budget.departure, now)?;
-    for Named { name, account } in others {
-        let budget = client.budget(Some(name)).await?;
-        writeln!(out, "{name}")?;
+    let budgets = client.budget(of.name()).await?;
+    let first = of.name().unwrap_or(MAIN);
+    for (name, account) in answer.named(first) {
+        // One that has gone meanwhile has none.
+        let Some((_, budget)) = budgets.named(first).find(|(of, _)| *of == name) else { continue };
+        if !answer.others.is_empty() {
+            writeln!(out, "{name}")?;
+        }
         status::print_resumed(out, (name, account), &budget.departure, now)?;
     }
     Ok(())
@@ -220,7 +202,7 @@ fn show<T: Serialize>(
     out: &mut dyn Screen,
     form: Form,
     answer: &T,
-    print: fn(&mut dyn Screen, &T) -> io::Result<()>,
+    print: impl FnOnce(&mut dyn Screen, &T) -> io::Result<()>,
 ) -> io::Result<()> {
     match form {
         Form::Json => json(out, answer),

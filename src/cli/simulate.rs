@@ -103,7 +103,7 @@ async fn gather(
     by_account: bool,
 ) -> Result<Gathered, ClientError> {
     let budgets = match by_account {
-        false => vec![(None, client.budget(None).await?)],
+        false => vec![(None, client.budget(None).await?.first)],
         true => {
             let status = client.status().await?;
             let others = status.others.into_iter().map(|one| (Some(one.name), one.budget));

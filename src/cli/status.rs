@@ -6,9 +6,12 @@ use std::{io, ops::RangeInclusive, time::Duration};
 
 use clap::Args;
 
-use super::screen::{Screen, clean, labelled_all, when};
+use super::screen::{Screen, Side, Table, clean, labelled_all, when};
 use crate::{
-    admin::api::{Account, Budget, Departure, Status},
+    admin::{
+        api::{Account, Budget, Departure, Status},
+        of_account::Each,
+    },
     budget::MAIN,
     clock::Timestamp,
     doctor,
@@ -48,19 +51,27 @@ pub(super) fn print(out: &mut dyn Screen, state: &Status) -> io::Result<()> {
     labelled_all(out, &status::lines(state))
 }
 
-/// Prints the budget of the account with this name.
-pub(super) fn print_budget(out: &mut dyn Screen, budget: &Budget, name: &str) -> io::Result<()> {
-    labelled_all(out, &status::budget_lines(budget, name))
-}
-
-/// Prints what the accounts besides the main one have spent; nothing where there are none.
-pub(super) fn print_other_budgets(out: &mut dyn Screen, state: &Status) -> io::Result<()> {
-    let lines = status::other_budgets(state);
-    if lines.is_empty() {
-        return Ok(());
+/// Prints the budget of the account that was named, or of the only one; of several a line each.
+pub(super) fn print_budgets(
+    out: &mut dyn Screen,
+    budgets: &Each<Budget>,
+    name: Option<&str>,
+) -> io::Result<()> {
+    let name = name.unwrap_or(MAIN);
+    if budgets.others.is_empty() {
+        return labelled_all(out, &status::budget_lines(&budgets.first, name));
     }
-    writeln!(out, "\nThat is the account {MAIN}. The others (pillarbox budget --account NAME):")?;
-    lines.iter().try_for_each(|line| writeln!(out, "  {}", clean(line)))
+    let rows: Vec<_> =
+        budgets.named(name).map(|(name, budget)| status::budget_row(name, budget)).collect();
+    let columns = [
+        ("ACCOUNT", Side::Left),
+        ("SPENT", Side::Right),
+        ("OF", Side::Right),
+        ("ROOM", Side::Right),
+        ("NEXT", Side::Left),
+    ];
+    Table::new(columns).print(out, &rows)?;
+    writeln!(out, "\nMore of one: pillarbox budget --account NAME")
 }
 
 /// Prints the account after the order, and when mail really leaves: an open account is not all it takes.
@@ -86,4 +97,27 @@ pub(super) fn print_resumed(
         writeln!(out, "{}", clean(&account.remedy))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        admin::of_account::Named,
+        budget::Limit,
+        cli::printed::{canned, compare_at_every_width},
+    };
+
+    #[test]
+    fn the_budgets_of_several_accounts_are_a_table_at_every_width() {
+        let full: Budget = canned("GET /v1/budget");
+        let mut free = Budget { spent: 7, limit: Limit::of(50), room: Some(43), ..full.clone() };
+        let departure = serde_json::json!({ "at": 0, "because": "now", "why": "it is due" });
+        free.departure = serde_json::from_value(departure).expect("a departure");
+        let unlimited = Budget { spent: 1_234, limit: Limit::NONE, room: None, ..free.clone() };
+        let named = |(name, said): (&str, Budget)| Named { name: name.to_owned(), said };
+        let others = [("shop\u{202e}\u{1b}[2J", free), ("reports", unlimited)].map(named).into();
+        let budgets = Each { first: full, others };
+        compare_at_every_width("budget_accounts", |out| print_budgets(out, &budgets, None));
+    }
 }

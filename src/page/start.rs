@@ -61,11 +61,14 @@ pub(super) async fn show(State(site): State<Site>, Visitor(visit): Visitor) -> R
             h2 #budget { "The day's budget" }
             (chart::gauge(&status.budget))
             (layout::facts(&beside(budget_lines(&status.budget, MAIN))))
+            (chart::day(&forecast.first))
             @for one in &status.others {
                 h3 { "Account " (said(&one.name)) }
                 (chart::gauge(&one.budget))
+                @for own in forecast.others.iter().filter(|own| own.name == one.name) {
+                    (chart::day(&own.said))
+                }
             }
-            (chart::day(&forecast))
             (course::spent(&tally))
             p.small { a href="/budget" { "On whom the last days were spent" } }
         }

@@ -328,12 +328,6 @@ pub(crate) fn unreached(target: &TargetState, now: Timestamp) -> Option<String> 
     ))
 }
 
-/// What the accounts besides the main one have spent, in a line each.
-pub(crate) fn other_budgets(status: &Status) -> Vec<String> {
-    let line = |one: &OtherAccount| format!("{}: {}", one.name, spent(&one.budget));
-    status.others.iter().map(line).collect()
-}
-
 /// The budget of the account with this name: what is spent, what is left for whom, and when mail leaves.
 pub(crate) fn budget_lines(budget: &Budget, name: &str) -> Lines {
     let room = match (budget.room, budget.frees_at) {
@@ -354,14 +348,10 @@ pub(crate) fn budget_lines(budget: &Budget, name: &str) -> Lines {
     let urgent = of("urgent mail", budget.urgent_reserve, budget.urgent_room);
     let notices = of("notices of this relay", budget.notice_reserve, budget.notice_room);
     let lines: Vec<String> = std::iter::once(room).chain(urgent).chain(notices).collect();
-    let departure = match budget.departure.because {
-        Because::Now | Because::Turn if budget.limited.is_empty() => {
-            "Mail that is due leaves now.".to_owned()
-        }
-        Because::Now | Because::Turn => {
-            "Mail that is due leaves now, but for that of the origins above.".to_owned()
-        }
-        _ => budget.departure.sentence(|at| when(at, budget.now)),
+    let departure = match is_limited(budget) {
+        Some(false) => "Mail that is due leaves now.".to_owned(),
+        Some(true) => "Mail that is due leaves now, but for that of the origins above.".to_owned(),
+        None => budget.departure.sentence(|at| when(at, budget.now)),
     };
     vec![
         ("spent", vec![spent(budget)]),
@@ -370,6 +360,24 @@ pub(crate) fn budget_lines(budget: &Budget, name: &str) -> Lines {
         ("room", lines),
         ("next", vec![departure]),
     ]
+}
+
+/// The same in a row of a table: the account, what is spent, of how much, what is left for all mail, and when mail leaves.
+pub(crate) fn budget_row(name: &str, budget: &Budget) -> [String; 5] {
+    let next = match is_limited(budget) {
+        Some(false) => "now".to_owned(),
+        Some(true) => "now, but for origins at their own limit".to_owned(),
+        None => budget.departure.sentence(|at| when(at, budget.now)),
+    };
+    let or_dash = |number: Option<u32>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let (limit, room) = (or_dash(budget.limit.recipients()), or_dash(budget.room));
+    [name.to_owned(), budget.spent.to_string(), limit, room, next]
+}
+
+/// Where mail that is due leaves now: whether that of some origins does not.
+fn is_limited(budget: &Budget) -> Option<bool> {
+    matches!(budget.departure.because, Because::Now | Because::Turn)
+        .then(|| !budget.limited.is_empty())
 }
 
 #[cfg(test)]

@@ -68,13 +68,27 @@ fn an_attempt_a_day_and_a_past_are_said_of_the_account_that_they_are_of() {
     assert_eq!(found["attempts"][0]["account"], "main", "{found}");
 
     let text = say(&home, &["budget"]);
-    assert!(
-        text.contains("That is the account main. The others (pillarbox budget --account NAME):"),
-        "{text}"
-    );
-    assert!(text.contains("\n  second: 1 of 50 "), "{text}");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = text.lines().map(words).collect();
+    assert_eq!(rows[0], ["ACCOUNT", "SPENT", "OF", "ROOM", "NEXT"], "{text}");
+    assert_eq!(rows[1][..2], ["main", "1"], "{text}");
+    assert_eq!(rows[2][..3], ["second", "1", "50"], "{text}");
+    assert!(text.ends_with("\nMore of one: pillarbox budget --account NAME\n"), "{text}");
     let text = say(&home, &["budget", "--account", "second"]);
-    assert!(text.contains("1 of 50") && !text.contains("The others"), "{text}");
+    assert!(text.contains("1 of 50") && !text.contains("ACCOUNT"), "{text}");
+
+    // Both documents are those of main, with the others beside it.
+    for question in [&["budget"][..], &["budget", "forecast"]] {
+        let all = json(&home, question);
+        let named = json(&home, &[question, &["--account", "second"]].concat());
+        assert_eq!((&all["spent"], &all["others"][0]["name"]), (&1.into(), &"second".into()));
+        assert_eq!(all["others"].as_array().map(Vec::len), Some(1), "{all}");
+        assert_eq!((&all["others"][0]["limit"], &named["limit"]), (&50.into(), &50.into()));
+        assert!(all["limit"] != 50 && named.get("others").is_none(), "{all}\n{named}");
+    }
+    let text = say(&home, &["budget", "forecast"]);
+    assert!(text.starts_with("The account main:\n\n1 of "), "{text}");
+    assert!(text.contains("\nThe account second:\n\n1 of 50 recipients spent"), "{text}");
 
     let all = json(&home, &["budget", "simulate"]);
     let accounts = all["accounts"].as_array().unwrap();
@@ -107,7 +121,10 @@ fn with_one_account_none_is_named() {
     assert!(!found.contains("\"account\""), "{found}");
     let text = say(&home, &["history", "show", &id]) + &say(&home, &["budget"]);
     assert!(!text.lines().any(|line| line.starts_with("account")), "{text}");
-    assert!(!text.contains("The others"), "{text}");
+    assert!(!text.contains("ACCOUNT"), "{text}");
+    for question in [&["budget"][..], &["budget", "forecast"]] {
+        assert!(json(&home, question).get("others").is_none());
+    }
     let simulated = json(&home, &["budget", "simulate"]);
     assert!(simulated.get("account").is_none() && simulated.get("all").is_some(), "{simulated}");
 }
