@@ -26,6 +26,8 @@ use crate::{
 };
 
 const MINUTE_MS: u64 = 60_000;
+/// Departures that are noted together.
+const NOTED: usize = 1_024;
 /// Departures up to then are kept, for the hours of a day and as long as a forecast serves.
 const HORIZON: Duration = Duration::from_secs(26 * 3_600);
 
@@ -88,6 +90,12 @@ impl Waiting {
             place,
             recipients,
         }
+    }
+
+    /// Where it is, and what of it decides.
+    fn seat(&self, position: Position) -> Seat {
+        let is_plain = self.rare.is_none() && self.limit == Limit::NONE;
+        Seat { position, plain: if is_plain { self.recipients } else { 0 } }
     }
 
     /// By which way it leaves.
@@ -204,19 +212,31 @@ impl Forecast {
         let mut expected: Vec<Vec<Option<Expected>>> =
             waiting.iter().map(|page| vec![None; page.len()]).collect();
         let mut play = Play::new(waiting, terms);
-        loop {
-            let Left { position, at, recipients } = match play.step() {
-                Step::Left(left) => left,
-                Step::Waited => continue,
-                Step::Over => break,
-            };
-            let expected = &mut expected[position.0 as usize][position.1 as usize];
-            if expected.is_none() {
-                *expected = Some(Expected { first: at, last: at, before: started });
-                started += 1;
+        let mut left = Vec::with_capacity(NOTED);
+        let mut is_over = false;
+        while !is_over {
+            match play.step() {
+                Step::Left(one) => {
+                    forecast.depart(one.at, one.recipients, horizon);
+                    left.push((one.position, one.at));
+                }
+                Step::Waited => {}
+                Step::Over => is_over = true,
             }
-            expected.iter_mut().for_each(|expected| expected.last = at);
-            forecast.depart(at, recipients, horizon);
+            if !is_over && left.len() < NOTED {
+                continue;
+            }
+            // Many at a time: each is somewhere else in memory, and a processor fetches several of them at once.
+            for ((page, number), at) in left.drain(..) {
+                let expected = &mut expected[page as usize][number as usize];
+                match expected {
+                    Some(known) => known.last = at,
+                    None => {
+                        *expected = Some(Expected { first: at, last: at, before: started });
+                        started += 1;
+                    }
+                }
+            }
         }
         let pages = play.messages.into_iter().zip(expected).map(|(messages, expected)| {
             let ids = messages.into_iter().map(|message| message.id);
@@ -298,6 +318,14 @@ impl Forecast {
 /// Where a message is: its page, and its place there.
 type Position = (u32, u32);
 
+/// What the order keeps with a message.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    position: Position,
+    /// Its recipients, where nothing else of it counts; else 0, and the message itself is asked.
+    plain: u32,
+}
+
 /// One step of a play.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
@@ -329,7 +357,7 @@ pub(super) struct Play {
     messages: Vec<Vec<Waiting>>,
     /// Those that are still to come, the first first.
     coming: VecDeque<Position>,
-    order: Order<Position>,
+    order: Order<Seat>,
     /// When the pace is used up, in milliseconds: GCRA's theoretical arrival time.
     pace_until_ms: u64,
 }
@@ -340,7 +368,7 @@ impl Play {
         let (now, mut play) = (terms.now, Self::without_mail(terms, &messages));
         for (number, page) in (0..).zip(&messages) {
             for (place, message) in (0..).zip(page) {
-                play.order.insert(message.turn(), (number, place), now);
+                play.order.insert(message.turn(), message.seat((number, place)), now);
             }
         }
         Self { messages, ..play }
@@ -395,8 +423,8 @@ impl Play {
             if message.due > self.at {
                 return Some(message.due);
             }
-            let turn = message.turn();
-            self.order.insert(turn, position, self.at);
+            let (turn, seat) = (message.turn(), message.seat(position));
+            self.order.insert(turn, seat, self.at);
             self.coming.pop_front();
         }
         None
@@ -410,12 +438,12 @@ impl Play {
     /// One claim, or one wait.
     pub(super) fn step(&mut self) -> Step {
         let comes = self.arrive();
-        let (place, position) = match self.order.next(
+        let (place, seat) = match self.order.next(
             self.terms.limits.account,
             self.at,
             self.terms.footing.bulk_share,
         ) {
-            Next::Due(place, position) => (place, position),
+            Next::Due(place, seat) => (place, seat),
             Next::Later(next) => {
                 let Some(next) = next.into_iter().chain(comes).min() else { return Step::Over };
                 self.at = next.max(self.at);
@@ -435,8 +463,12 @@ impl Play {
             self.at = earlier.fold(frees, Timestamp::min).max(self.at);
             return Step::Waited;
         }
-        match self.room_of(position) {
-            Ok(own) => Step::Left(self.claim(place, position, room.min(own))),
+        let most = room.min(self.terms.limits.recipients_max.max(1));
+        if (1..=most).contains(&seat.plain) {
+            return Step::Left(self.claim_whole(place, seat));
+        }
+        match self.room_of(seat.position) {
+            Ok(own) => Step::Left(self.claim(place, seat.position, most.min(own))),
             Err(until) => {
                 self.order.block(place, until);
                 Step::Waited
@@ -463,24 +495,38 @@ impl Play {
         }
     }
 
-    fn claim(&mut self, place: Place, position: Position, room: u32) -> Left {
+    fn claim(&mut self, place: Place, position: Position, most: u32) -> Left {
         let (page, number) = (position.0 as usize, position.1 as usize);
         let at = self.at;
         let message = &mut self.messages[page][number];
         message.gather(at);
-        let leaving = message.recipients.min(room).min(self.terms.limits.recipients_max.max(1));
+        let leaving = message.recipients.min(most);
         message.recipients -= leaving;
-        if let Some(own) = self.by_origin.get_mut(&message.origin) {
-            own.push_back((at.after(WINDOW), leaving));
+        let more = message.go_on().then(|| (message.turn(), message.seat(position)));
+        self.leave(place, leaving);
+        if let Some((turn, seat)) = more {
+            self.order.insert(turn, seat, at);
+        }
+        self.depart(leaving);
+        Left { position, at, recipients: leaving }
+    }
+
+    /// All of a message of which nothing but its recipients counts: it need not be looked at.
+    fn claim_whole(&mut self, place: Place, Seat { position, plain }: Seat) -> Left {
+        let left = Left { position, at: self.at, recipients: plain };
+        self.leave(place, plain);
+        self.depart(plain);
+        left
+    }
+
+    /// So many have left who were first in the order.
+    fn leave(&mut self, place: Place, leaving: u32) {
+        if let Some(own) = self.by_origin.get_mut(&place.origin) {
+            own.push_back((self.at.after(WINDOW), leaving));
         }
         let (account, share) = (self.terms.limits.account, self.terms.footing.bulk_share);
         self.order.served(account, place, leaving, share);
         self.order.withdraw(place);
-        if message.go_on() {
-            self.order.insert(message.turn(), position, at);
-        }
-        self.depart(leaving);
-        Left { position, at, recipients: leaving }
     }
 
     fn depart(&mut self, number: u32) {

@@ -51,6 +51,7 @@ pub(crate) mod origin;
 mod overview;
 pub mod pause;
 pub mod portable;
+mod ready;
 pub(crate) mod receipt;
 pub mod record;
 pub(crate) mod recovery;

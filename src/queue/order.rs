@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{
     id::QueueId,
     origin::OriginKey,
+    ready::{Ready, Spot},
     record::MessageRecord,
     schedule::Due,
     transition::{DUE_AHEAD_MAX, is_due},
@@ -119,18 +120,13 @@ struct Who {
     way: Way,
 }
 
-/// Of what is due: who takes turns, place among those of the same, message.
-type Key = (Who, Timestamp, QueueId);
-
 /// One lane.
 #[derive(Clone, Debug)]
 struct LaneOrder<T> {
-    /// What is due, with its recipients.
-    ready: BTreeMap<Key, (u32, T)>,
     /// The rounds of each account.
     rounds: BTreeMap<AccountKey, Rounds>,
-    /// What is known of the origins in them and of others.
-    origins: HashMap<Who, Standing>,
+    /// The origins in them and others that are known, with what of their mail is due.
+    origins: HashMap<Who, Known<T>>,
     /// Origins that wait for their limit, by when it has room again.
     blocked: BTreeSet<(Timestamp, Who)>,
     /// What is due later: of attempts, and by a person's word.
@@ -161,7 +157,6 @@ impl Rounds {
 impl<T> Default for LaneOrder<T> {
     fn default() -> Self {
         Self {
-            ready: BTreeMap::new(),
             rounds: BTreeMap::new(),
             origins: HashMap::new(),
             blocked: BTreeSet::new(),
@@ -169,6 +164,13 @@ impl<T> Default for LaneOrder<T> {
             named: BTreeMap::new(),
         }
     }
+}
+
+/// An origin in a lane.
+#[derive(Clone, Debug)]
+struct Known<T> {
+    standing: Standing,
+    ready: Ready<T>,
 }
 
 /// How an origin stands in its lane.
@@ -222,7 +224,9 @@ impl<T: Copy> Order<T> {
         for (order, stood) in lanes.iter_mut().zip(standings.lanes) {
             let until = |(who, one): (&Who, &Standing)| Some((one.blocked_until?, *who));
             order.blocked = stood.origins.iter().filter_map(until).collect();
-            (order.origins, order.rounds) = (stood.origins, stood.rounds);
+            let known = |standing| Known { standing, ready: Ready::default() };
+            let origins = stood.origins.into_iter().map(|(who, standing)| (who, known(standing)));
+            (order.origins, order.rounds) = (origins.collect(), stood.rounds);
         }
         let Standings { credit, served_by, .. } = standings;
         Self { lanes, credit, served_by }
@@ -231,8 +235,8 @@ impl<T: Copy> Order<T> {
     /// How everybody stands.
     pub(crate) fn standings(&self) -> Standings {
         let standings = |order: &LaneOrder<T>| {
-            let stands = |(who, one): (&Who, &Standing)| {
-                (*who, Standing { kept: order.first_of(*who).is_some(), ..*one })
+            let stands = |(who, one): (&Who, &Known<T>)| {
+                (*who, Standing { kept: !one.ready.is_empty(), ..one.standing })
             };
             let origins = order.origins.iter().map(stands).collect();
             let rounds = order.rounds.iter().map(|(account, rounds)| {
@@ -269,7 +273,7 @@ impl<T: Copy> Order<T> {
             let stood = self.lanes[number].origins.iter();
             let moved = stood.filter_map(|(who, one)| {
                 let account = self.account_of(who.way);
-                (account != one.account).then_some((*who, account))
+                (account != one.standing.account).then_some((*who, account))
             });
             for (who, account) in moved.collect::<Vec<_>>() {
                 self.lanes[number].change_over(who, account);
@@ -301,7 +305,7 @@ impl<T: Copy> Order<T> {
         let Turn { origin, way, place, recipients, id, due, .. } = turn;
         let who = Who { origin, way };
         if is_due(due, now) {
-            return lane.ready((who, place, id), account, (recipients, what));
+            return lane.ready(who, (place, id), account, (recipients, what));
         }
         let later = Later { who, place, recipients, what };
         lane.later(due.is_scheduled).insert((due.at, id), later);
@@ -311,13 +315,13 @@ impl<T: Copy> Order<T> {
     pub(crate) fn remove(&mut self, turn: &Turn) {
         let lane = &mut self.lanes[number(turn.lane)];
         if lane.later(turn.due.is_scheduled).remove(&(turn.due.at, turn.id)).is_none() {
-            lane.leave((turn.stands().who(), turn.place, turn.id));
+            lane.leave(turn.stands().who(), (turn.place, turn.id));
         }
     }
 
     /// The same, of one that was next.
     pub(crate) fn withdraw(&mut self, place: Place) {
-        self.lanes[number(place.lane)].leave((place.who(), place.at, place.id));
+        self.lanes[number(place.lane)].leave(place.who(), (place.at, place.id));
     }
 
     /// What is next for an account. `bulk_share` is how many of a hundred recipients are of bulk mail while normal mail
@@ -327,20 +331,20 @@ impl<T: Copy> Order<T> {
             for (id, later) in self.lanes[number].ripe(now) {
                 let Later { who, place, recipients, what } = later;
                 let account = self.account_of(who.way);
-                self.lanes[number].ready((who, place, id), account, (recipients, what));
+                self.lanes[number].ready(who, (place, id), account, (recipients, what));
             }
             self.lanes[number].free(now);
         }
         let mut firsts = Lane::ALL.into_iter().zip(&self.lanes).filter_map(|(lane, order)| {
-            let ((Who { origin, way }, at, id), (recipients, what)) = order.first(account)?;
+            let (Who { origin, way }, ((at, id), recipients, what)) = order.first(account)?;
             Some((Place { lane, origin, way, id, at }, recipients, what))
         });
         let Some((mut place, _, mut what)) = firsts.next() else {
             return Next::Later(self.lanes.iter().filter_map(LaneOrder::earliest).min());
         };
         if place.lane == Lane::Normal
-            && let Some((bulk, recipients, of_bulk)) = firsts.next()
             && bulk_share > 0
+            && let Some((bulk, recipients, of_bulk)) = firsts.next()
             && self.credit.get(&account).copied().unwrap_or(0)
                 >= price(recipients.min(CREDIT_RECIPIENTS_MAX), bulk_share)
         {
@@ -355,8 +359,8 @@ impl<T: Copy> Order<T> {
         Lane::ALL.into_iter().zip(&self.lanes).find_map(|(lane, order)| {
             let turns = order.rounds.values().flat_map(|rounds| &rounds.turns);
             let (.., who) = turns.filter(|(.., who)| is_lent(who)).min()?;
-            let ((Who { origin, way }, at, id), _) = order.first_of(*who)?;
-            Some(Place { lane, origin, way, id, at })
+            let ((at, id), ..) = order.first_of(*who)?;
+            Some(Place { lane, origin: who.origin, way: who.way, id, at })
         })
     }
 
@@ -369,7 +373,7 @@ impl<T: Copy> Order<T> {
         bulk_share: u32,
     ) {
         let lanes = &self.lanes;
-        let waits = |lane: Lane| lanes[number(lane)].first(account).is_some();
+        let waits = |lane: Lane| lanes[number(lane)].has_turns(account);
         let credit = self.credit.entry(account).or_insert(0);
         match place.lane {
             Lane::Normal if waits(Lane::Bulk) => {
@@ -424,8 +428,8 @@ impl<T: Copy> Order<T> {
             for (until, who) in blocked {
                 let until = until.moved(step_ms);
                 lane.blocked.insert((until, who));
-                if let Some(standing) = lane.origins.get_mut(&who) {
-                    standing.blocked_until = Some(until);
+                if let Some(known) = lane.origins.get_mut(&who) {
+                    known.standing.blocked_until = Some(until);
                 }
             }
         }
@@ -463,17 +467,18 @@ impl<T: Copy> LaneOrder<T> {
         }
     }
 
-    fn ready(&mut self, key: Key, account: AccountKey, what: (u32, T)) {
-        let who = key.0;
-        let is_new = self.first_of(who).is_none();
-        self.ready.insert(key, what);
+    fn ready(&mut self, who: Who, spot: Spot, account: AccountKey, (recipients, what): (u32, T)) {
+        let fresh = Standing { account, round: 0, arrival: 0, blocked_until: None, kept: false };
+        let known = self.origins.entry(who);
+        let Known { standing, ready } =
+            known.or_insert_with(|| Known { standing: fresh, ready: Ready::default() });
+        let is_new = ready.is_empty();
+        ready.insert(spot, recipients, what);
         if !is_new {
             return;
         }
         let rounds = self.rounds.entry(account).or_default();
         let (next, arrival) = rounds.next();
-        let fresh = Standing { account, round: next, arrival, blocked_until: None, kept: false };
-        let standing = self.origins.entry(who).or_insert(fresh);
         if !std::mem::take(&mut standing.kept) {
             standing.round = standing.round.max(next);
             standing.arrival = arrival;
@@ -483,12 +488,11 @@ impl<T: Copy> LaneOrder<T> {
         }
     }
 
-    fn leave(&mut self, key: Key) {
-        let who = key.0;
-        if self.ready.remove(&key).is_none() || self.first_of(who).is_some() {
+    fn leave(&mut self, who: Who, spot: Spot) {
+        let Some(Known { standing, ready }) = self.origins.get_mut(&who) else { return };
+        if !ready.remove(spot) || !ready.is_empty() {
             return;
         }
-        let Some(standing) = self.origins.get(&who).copied() else { return };
         let rounds = self.rounds.entry(standing.account).or_default();
         rounds.turns.remove(&standing.turn(who));
         // Whoever is blocked stays known: what comes next of it waits as well.
@@ -501,10 +505,9 @@ impl<T: Copy> LaneOrder<T> {
     /// Another account has the mail of an origin from now on; its limit there is judged anew.
     fn change_over(&mut self, who: Who, account: AccountKey) {
         self.unblock(who);
-        let waits = self.first_of(who).is_some();
-        let Some(standing) = self.origins.get_mut(&who) else { return };
+        let Some(Known { standing, ready }) = self.origins.get_mut(&who) else { return };
         self.rounds.entry(standing.account).or_default().turns.remove(&standing.turn(who));
-        if !waits {
+        if ready.is_empty() {
             self.origins.remove(&who);
             return;
         }
@@ -521,15 +524,16 @@ impl<T: Copy> LaneOrder<T> {
         let nobody_waits = turns == 0 && self.blocked.is_empty();
         if idle > DEBTS_MAX || (idle > 0 && nobody_waits) {
             let rounds = &self.rounds;
-            self.origins.retain(|who, one| {
-                let has_turn = |rounds: &Rounds| rounds.turns.contains(&one.turn(*who));
-                one.blocked_until.is_some() || rounds.get(&one.account).is_some_and(has_turn)
+            self.origins.retain(|who, Known { standing, .. }| {
+                let has_turn = |rounds: &Rounds| rounds.turns.contains(&standing.turn(*who));
+                standing.blocked_until.is_some()
+                    || rounds.get(&standing.account).is_some_and(has_turn)
             });
         }
     }
 
     fn served(&mut self, who: Who, recipients: u32) {
-        let Some(standing) = self.origins.get_mut(&who) else { return };
+        let Some(Known { standing, .. }) = self.origins.get_mut(&who) else { return };
         let rounds = self.rounds.entry(standing.account).or_default();
         let had_a_turn = rounds.turns.remove(&standing.turn(who));
         rounds.round = rounds.round.max(standing.round);
@@ -542,7 +546,7 @@ impl<T: Copy> LaneOrder<T> {
     }
 
     fn block(&mut self, who: Who, until: Timestamp) {
-        let Some(standing) = self.origins.get_mut(&who) else { return };
+        let Some(Known { standing, .. }) = self.origins.get_mut(&who) else { return };
         self.rounds.entry(standing.account).or_default().turns.remove(&standing.turn(who));
         if let Some(before) = standing.blocked_until.replace(until) {
             self.blocked.remove(&(before, who));
@@ -551,29 +555,31 @@ impl<T: Copy> LaneOrder<T> {
     }
 
     fn unblock(&mut self, who: Who) {
-        let Some(standing) = self.origins.get_mut(&who) else { return };
+        let Some(Known { standing, ready }) = self.origins.get_mut(&who) else { return };
         let Some(until) = standing.blocked_until.take() else { return };
         self.blocked.remove(&(until, who));
-        if self.first_of(who).is_none() {
+        if ready.is_empty() {
             self.origins.remove(&who);
             return;
         }
-        let Some(standing) = self.origins.get_mut(&who) else { return };
         let rounds = self.rounds.entry(standing.account).or_default();
         let (next, arrival) = rounds.next();
         (standing.round, standing.arrival) = (standing.round.max(next), arrival);
         rounds.turns.insert(standing.turn(who));
     }
 
-    fn first(&self, account: AccountKey) -> Option<(Key, (u32, T))> {
-        let (.., who) = self.rounds.get(&account)?.turns.first()?;
-        self.first_of(*who)
+    /// Whether mail of an account is due, and nothing is against all of it.
+    fn has_turns(&self, account: AccountKey) -> bool {
+        self.rounds.get(&account).is_some_and(|rounds| !rounds.turns.is_empty())
     }
 
-    fn first_of(&self, who: Who) -> Option<(Key, (u32, T))> {
-        let least = (who, Timestamp(i64::MIN), QueueId::from_bytes([0; 16]));
-        let first = self.ready.range(least..).next();
-        first.filter(|(key, _)| key.0 == who).map(|(key, what)| (*key, *what))
+    fn first(&self, account: AccountKey) -> Option<(Who, (Spot, u32, T))> {
+        let (.., who) = self.rounds.get(&account)?.turns.first()?;
+        Some((*who, self.first_of(*who)?))
+    }
+
+    fn first_of(&self, who: Who) -> Option<(Spot, u32, T)> {
+        self.origins.get(&who)?.ready.first().copied()
     }
 
     fn earliest(&self) -> Option<Timestamp> {
