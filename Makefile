@@ -78,7 +78,7 @@ test-migration: compiler ## `pillarbox migrate` with the configuration files of 
 image: ## the container image "pillarbox"; needs an engine (docs/containers.md)
 	docker build -t pillarbox .
 
-test-crash-long: compiler ## the crash test with 1,000 kills, about half an hour
+test-crash-long: compiler ## the crash tests with 1,000 kills each: on a disk, about half an hour, and in a database
 	PILLARBOX_CRASH_KILLS=1000 $(CARGO) test --locked --test all crash:: -- --nocapture
 
 test-power-long: compiler ## the power-cut tests with 100 cuts each; needs root and loop devices

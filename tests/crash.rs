@@ -1,7 +1,7 @@
 //! The daemon dies by SIGKILL at random moments under load: what it promised it keeps.
 //!
-//! Nothing that was acknowledged is lost, and nothing is sent twice whose final reply was not just being read.
-//! The upstream lives in the test, survives every kill and remembers every final dot it saw.
+//! Nothing that was acknowledged is lost, and nothing is sent twice whose final reply was not just being read, on a disk and
+//! in the fleet's database. The upstream lives in the test, survives every kill and remembers every final dot it saw.
 
 mod orders;
 
@@ -21,6 +21,7 @@ use pillarbox::{
 use serde_json::{Value, json};
 
 use crate::support::{
+    backend::Backend,
     daemon::{Home, Upstream, within},
     gmail::Gmail,
     outage::{
@@ -32,12 +33,16 @@ use crate::support::{
 
 /// Kills in an ordinary run; `make test-crash-long` asks for more.
 const KILLS: usize = 40;
+/// The same where the queue is in a database.
+const KILLS_WITH_A_DATABASE: usize = 12;
 /// Kills of one queue: each costs a login or two, and an hour has 1,000 of them at most.
 const KILLS_PER_ROUND: usize = 250;
 /// One message in flight at a kill may be sent again when its reply was as fresh as that.
 const FRESH: Duration = Duration::from_millis(50);
 /// Kills while a small budget is being spent.
 const KILLS_WITHIN_BUDGET: usize = 12;
+/// The same where the queue is in a database.
+const KILLS_WITHIN_BUDGET_WITH_A_DATABASE: usize = 6;
 /// Recipients a day in that test.
 const SMALL_BUDGET: u32 = 40;
 /// Kills while weekly reports are queued.
@@ -45,23 +50,33 @@ const KILLS_WITHIN_REPORTS: usize = 16;
 
 #[test]
 fn every_acknowledged_message_survives_kills_at_random_moments() {
+    kill_in_rounds(KILLS, || Backend::Disk);
+}
+
+#[test]
+fn every_message_that_was_acknowledged_into_the_database_survives_kills_at_random_moments() {
+    kill_in_rounds(KILLS_WITH_A_DATABASE, Backend::database);
+}
+
+/// So many kills, or as many as the caller of the test asks for.
+fn kill_in_rounds(usual: usize, backend: impl Fn() -> Backend) {
     let kills = std::env::var("PILLARBOX_CRASH_KILLS")
-        .map_or(KILLS, |text| text.parse().expect("a number"));
+        .map_or(usual, |text| text.parse().expect("a number"));
     let seed = seed("crash");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut left = kills;
     while left > 0 {
         let kills = left.min(KILLS_PER_ROUND);
         left -= kills;
-        kill_under_load(kills, &mut random);
+        kill_under_load(kills, &mut random, &backend());
     }
 }
 
 #[expect(clippy::print_stderr, reason = "the figure of a run, for whoever asks the test runner")]
-fn kill_under_load(kills: usize, random: &mut fastrand::Rng) {
+fn kill_under_load(kills: usize, random: &mut fastrand::Rng, backend: &Backend) {
     // A short round trip keeps final dots in flight at the kills.
     let gmail = Gmail::with(|options| options.latency = Duration::from_millis(2));
-    let home = home_without_brakes(&gmail.upstream(), PLENTY);
+    let home = backend.of(home_without_brakes(&gmail.upstream(), PLENTY));
     let mut daemon = home.start();
     // In a long run the queue must not grow all the time.
     let pause_ms = if kills <= KILLS { 5..40 } else { 20..120 };
@@ -78,6 +93,7 @@ fn kill_under_load(kills: usize, random: &mut fastrand::Rng) {
         }
         let at = SystemClock::new().wall();
         daemon.kill();
+        backend.forget_the_dead();
         let (next, took) = start_timed(&home);
         killed.push(Kill { at, over: SystemClock::new().wall() });
         assert!(took < START_WITHIN, "greeting only {took:?} after a kill:\n{}", tail(&home.log()));
@@ -86,6 +102,7 @@ fn kill_under_load(kills: usize, random: &mut fastrand::Rng) {
     }
     let promised = clients.finish().acknowledged;
     eprintln!("crash: slowest start {slowest:?}");
+    backend.until_it_is_taken_over();
     expect_promises_kept("crash", kills, &home, &gmail, &promised);
     let stalls = pulse.finish();
     assert_eq!(needless_copies(&gmail, &killed, &stalls), Vec::<String>::new());
@@ -94,21 +111,32 @@ fn kill_under_load(kills: usize, random: &mut fastrand::Rng) {
 
 #[test]
 fn kills_never_make_the_budget_of_the_day_larger() {
+    kill_within_a_budget(KILLS_WITHIN_BUDGET, &Backend::Disk);
+}
+
+#[test]
+fn kills_never_make_the_day_larger_that_the_database_counts() {
+    kill_within_a_budget(KILLS_WITHIN_BUDGET_WITH_A_DATABASE, &Backend::database());
+}
+
+fn kill_within_a_budget(kills: usize, backend: &Backend) {
     let seed = seed("crash within a budget");
     let mut random = fastrand::Rng::with_seed(seed);
     // A round trip long enough that the budget lasts for many kills.
     let gmail = Gmail::with(|options| options.latency = Duration::from_millis(30));
-    let home = home_without_brakes(&gmail.upstream(), SMALL_BUDGET);
+    let home = backend.of(home_without_brakes(&gmail.upstream(), SMALL_BUDGET));
     let mut daemon = home.start();
     let clients =
         Submitters::start(home.smtp, "budget", &Load { clients: 2, ..Load::default() }, seed);
-    for _ in 0..KILLS_WITHIN_BUDGET {
+    for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(random.u64(100..500)));
         daemon.kill();
+        backend.forget_the_dead();
         daemon = start_timed(&home).0;
         assert!(gmail.recipients() <= SMALL_BUDGET as usize, "{} recipients", gmail.recipients());
     }
     let promised = clients.finish().acknowledged;
+    backend.until_it_is_taken_over();
     // What is left of the budget may still go out now; then nothing more.
     let spent = settled(&gmail);
     assert!(spent <= SMALL_BUDGET as usize, "{spent} recipients with a budget of {SMALL_BUDGET}");
@@ -127,6 +155,7 @@ fn kills_never_make_the_budget_of_the_day_larger() {
 
     home.configure(&gmail.upstream(), &budget(PLENTY));
     let daemon = home.start();
+    backend.until_it_is_taken_over();
     drain(&home, &gmail, &promised, Duration::from_secs(60));
     assert_eq!(gmail.unexplained_duplicates(), Vec::<String>::new());
     assert!(daemon.terminate(Duration::from_secs(20)).success());

@@ -1,7 +1,7 @@
 //! The orders of a person (schedule, hold, release, retry, delete) before a daemon that dies by SIGKILL while it does them.
 //!
-//! Every second kill comes when the mark beside the spool file changes, which is between that and the record. What was
-//! answered holds after the next start; what was not, holds or does not, and mark and record say the same.
+//! On a disk every second kill comes when the mark beside the spool file changes, which is between that and the record. What
+//! was answered holds after the next start; what was not, holds or does not, and mark and record say the same.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +22,7 @@ use pillarbox::clock::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use crate::support::{
+    backend::Backend,
     client::Client,
     daemon::{Home, Upstream},
     outage::{ask, seed},
@@ -29,6 +30,7 @@ use crate::support::{
 
 const MESSAGES: usize = 8;
 const KILLS: usize = 24;
+const KILLS_WITH_A_DATABASE: usize = 8;
 const HOUR_MS: i64 = 3_600_000;
 
 /// What a person has ordered of a message; `None` in its place means that it was deleted.
@@ -128,12 +130,22 @@ fn submit(home: &Home, orders: &mut Orders) {
 
 #[test]
 fn what_a_person_has_ordered_survives_kills_also_between_the_mark_and_the_record() {
+    kill_over_orders(KILLS, &Backend::Disk);
+}
+
+#[test]
+fn what_a_person_has_ordered_of_mail_in_the_database_survives_kills() {
+    kill_over_orders(KILLS_WITH_A_DATABASE, &Backend::database());
+}
+
+fn kill_over_orders(kills: usize, backend: &Backend) {
+    let has_marks = matches!(backend, Backend::Disk);
     let mut random = Rng::with_seed(seed("orders"));
-    let home = Home::new(&Upstream::nobody());
+    let home = backend.of(Home::new(&Upstream::nobody()));
     let mut daemon = home.start();
     assert!(home.output(["pause"]).status.success(), "nothing is to leave meanwhile");
     let (mut orders, mut within_one) = (Orders::new(), 0);
-    for number in 0..KILLS {
+    for number in 0..kills {
         submit(&home, &mut orders);
         let (socket, mut told, mut dice) = (home.socket(), orders.clone(), random.fork());
         let is_over = Arc::new(AtomicBool::new(false));
@@ -144,19 +156,22 @@ fn what_a_person_has_ordered_survives_kills_also_between_the_mark_and_the_record
             (told, unanswered)
         });
         thread::sleep(Duration::from_millis(random.u64(5..150)));
-        if number % 2 == 0 {
+        if has_marks && number % 2 == 0 {
             let before = marks(&home);
             while marks(&home) == before && !is_over.load(Ordering::Relaxed) {}
         }
         daemon.kill();
+        backend.forget_the_dead();
         let (told, unanswered) = person.join().expect("no panic");
         daemon = home.start();
+        backend.until_it_is_taken_over();
         let found = found(&home);
         within_one += usize::from(unanswered.is_some());
         orders = agreed(told, unanswered, &found);
-        assert_eq!(marks(&home), marks_of(&found), "mark and record say the same");
+        let expected = if has_marks { marks_of(&found) } else { Vec::new() };
+        assert_eq!(marks(&home), expected, "mark and record say the same");
     }
-    assert!(within_one > KILLS / 2, "only {within_one} kills met an order");
+    assert!(within_one > kills / 2, "only {within_one} kills met an order");
     assert!(daemon.terminate(Duration::from_secs(20)).success());
 }
 

@@ -1,5 +1,6 @@
 //! The parts that several tests share.
 
+pub(crate) mod backend;
 pub(crate) mod browser;
 pub(crate) mod captured;
 pub(crate) mod client;
