@@ -267,3 +267,32 @@ fn mail_moves_from_the_disk_to_the_database_and_back() {
     assert_eq!((scene.gmail.duplicates(), scene.gmail.recipients()), (0, 3));
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+#[test]
+fn an_import_beside_a_host_that_runs_becomes_its_mail_and_is_known_when_it_is_repeated() {
+    let scene = Scene::new();
+    let (mut host, mut other) = (scene.host_with_a_disk("a"), scene.host("other"));
+    let daemon = host.start_cut_off();
+    host.submit(3, 500);
+    assert!(daemon.terminate(PATIENCE).success());
+    let target = host.home.path("mail").display().to_string();
+    host.say(&["store", "export", "--format", "maildir", "--to", &target]);
+    fs::rename(host.home.state(), host.home.path("before")).expect("its directory");
+    host.home.set_environment("PILLARBOX__QUEUE__BACKEND", "postgres");
+
+    let running = other.start_cut_off();
+    let imported = host.say(&["store", "import", &target]);
+    assert!(imported.contains("3 messages imported"), "{imported}");
+    assert!(imported.contains("a host that runs takes it over"), "{imported}");
+    let is_there = |one: &Acknowledged| other.say(&["queue", "list"]).contains(one.queue_id());
+    let all = || host.acknowledged.iter().all(is_there);
+    assert!(within(PATIENCE, all), "{}", other.say(&["queue", "list"]));
+    let again = host.say(&["store", "import", &target]);
+    assert!(again.contains("0 messages imported, 3 known before"), "{again}");
+    let busy = host.home.output(["store", "export", "--format", "mbox", "--to", "/nowhere/mbox"]);
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("in use by other"), "{busy:?}");
+    assert!(running.terminate(PATIENCE).success());
+    let _other = other.home.start();
+    scene.expect_all(&[&host]);
+    assert_eq!((scene.gmail.duplicates(), scene.gmail.recipients()), (0, 3));
+}

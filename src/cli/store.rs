@@ -1,4 +1,4 @@
-//! `pillarbox store check|export|import`: the queue on disk, while no daemon has it.
+//! `pillarbox store check|export|import`: the queue on disk, while no daemon has it, or in the fleet's database.
 //!
 //! Rule: nobody is locked in: what is in the queue comes out in formats that every mail program reads, also
 //! when the index is damaged. `check` and `export` change nothing. Must not know how the queue is stored.
@@ -40,9 +40,12 @@ pub(super) enum Command {
     },
     /// Write every message with its envelope to an mbox file or a Maildir.
     ///
-    /// Changes nothing in the queue.
+    /// Changes nothing in the queue. Of a queue in the fleet's database it writes the mail of all hosts, and no host may run.
     Export(export::Arguments),
     /// Put the messages of an mbox file or a Maildir into the queue.
+    ///
+    /// With the queue in the fleet's database the relay of this host must be stopped; other hosts may run, and one of them
+    /// takes the messages over.
     Import(import::Arguments),
 }
 

@@ -249,6 +249,13 @@ pub(super) async fn known(client: &Client, queue: i64, ids: &[Id]) -> Result<(),
     changed(client, statement, &values).await.map(drop)
 }
 
+/// Whether any queue has the message.
+pub(super) async fn is_there(client: &Client, of: &Id) -> Result<bool, Error> {
+    let of = id(of);
+    let ask = "SELECT EXISTS (SELECT FROM pillarbox.message WHERE id = $1)";
+    client.query_typed_one(ask, &[(&of, Type::BYTEA)]).await?.try_get(0)
+}
+
 /// The messages of the queue whose octets are there.
 pub(super) async fn ids(client: &Client, queue: i64) -> Result<Vec<Id>, Error> {
     let ask = "SELECT m.id FROM pillarbox.message m JOIN pillarbox.body b ON b.message = m.id

@@ -187,6 +187,14 @@ impl Rows {
         })
     }
 
+    /// Whether a message of this id is mail of any host.
+    pub(crate) fn has(&self, id: Id) -> Result<bool, Refusal> {
+        self.wait(move |inner| async move {
+            let is_there = asked!(inner.reader, client => statements::is_there(client, &id))?;
+            Ok(is_there && !inner.unanswered.contains(&id))
+        })
+    }
+
     /// The ids of all messages whose octets are there.
     pub(crate) fn ids(&self) -> Result<Vec<Id>, Refusal> {
         self.wait(|inner| async move {

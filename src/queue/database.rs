@@ -115,6 +115,10 @@ impl Remote for Place {
         }
     }
 
+    fn has(&self, id: QueueId) -> Result<bool, QueueError> {
+        Ok(self.rows.has(*id.as_bytes()).map_err(refused)?)
+    }
+
     fn ids(&self) -> io::Result<Vec<QueueId>> {
         let ids = self.rows.ids().map_err(unreachable)?;
         Ok(ids.into_iter().map(QueueId::from_bytes).collect())

@@ -398,7 +398,7 @@ impl Queue {
     ) -> Result<IncomingMessage, QueueError> {
         let reserved = self.reserved.take(id)?;
         // The question goes the way of the records, so it comes behind that of a draft that has just ended.
-        if self.show(id).await?.is_some() {
+        if self.show(id).await?.is_some() || self.is_elsewhere(id).await? {
             return Err(QueueError::AlreadyKnown(id));
         }
         let draft = IncomingMessage::new(
@@ -408,6 +408,14 @@ impl Queue {
             self.shared.spool.part(id),
         )?;
         Ok(draft.holding(reserved))
+    }
+
+    /// Whether another host has taken it over, or has accepted it.
+    async fn is_elsewhere(&self, id: QueueId) -> Result<bool, QueueError> {
+        match self.shared.spool.remote.clone() {
+            Some(remote) => blocking(move || remote.has(id)).await?,
+            None => Ok(false),
+        }
     }
 
     /// Makes the draft durable. The only source of a [`Receipt`], and so of a 250 after DATA.

@@ -16,6 +16,9 @@ pub(super) trait Remote: fmt::Debug + Send + Sync {
     /// Writes the file of a message from there; [`io::ErrorKind::NotFound`] where it has none.
     fn fetch(&self, id: QueueId, file: &Path) -> io::Result<()>;
 
+    /// Whether a message of this id waits there, whoever has it.
+    fn has(&self, id: QueueId) -> Result<bool, QueueError>;
+
     /// The messages whose octets are there.
     fn ids(&self) -> io::Result<Vec<QueueId>>;
 

@@ -78,6 +78,7 @@ pub(super) fn run(
     let in_flight = if options.hold_uncertain { InFlight::Held } else { InFlight::ResentOnce };
     let clock = Arc::new(SystemClock::new());
     let now = clock.wall();
+    let is_shared = options.database.is_some();
     let store = Queue::open(options, clock)?;
     let runtime = Runtime::of_a_daemon()?;
     let mut import = Import { store, arguments, in_flight, now, tally: Tally::default() };
@@ -96,6 +97,12 @@ pub(super) fn run(
     drop(progress);
     runtime.block_on(import.store.close());
     import.tally.print(out, arguments.queue)?;
+    if is_shared && import.tally.imported > 0 {
+        writeln!(
+            out,
+            "It is in the fleet's database: a host that runs takes it over within seconds, and else the next one that starts."
+        )?;
+    }
     result?;
     match import.tally.refused {
         0 => Ok(()),
