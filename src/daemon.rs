@@ -406,8 +406,11 @@ impl Pools {
         });
         let mut pool = |delivery: &delivery::Options| {
             let pool = Pool::new(delivery.clone(), Arc::clone(store), Arc::clone(clock));
-            let share = fleet.as_mut().map(|fleet| fleet.share(delivery.name_in_fleet()));
-            pool.reporting_to(mishaps.clone()).sharing(share)
+            let shared = fleet.as_mut().map(|fleet| {
+                let account = delivery.name_in_fleet();
+                (fleet.share(account.clone()), fleet.vault(account))
+            });
+            pool.reporting_to(mishaps.clone()).sharing(shared)
         };
         let main = pool(&settings.delivery);
         // With one account nothing has to be told apart.

@@ -37,10 +37,15 @@ mod seats;
 mod share;
 #[cfg(feature = "fleet")]
 mod tls;
+#[cfg(feature = "fleet")]
+mod token_rows;
+#[cfg(test)]
+mod token_twin;
 #[cfg(test)]
 mod twin;
 #[cfg(feature = "fleet")]
 mod unanswered;
+mod vault;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -51,7 +56,7 @@ use tracing::debug;
 pub(crate) use self::examination::examine;
 #[cfg(any(feature = "fleet", test))]
 use self::hosts::Register;
-use self::{books::Books, calls::Calls, logins::LoginBooks, reach::Reach};
+use self::{books::Books, calls::Calls, logins::LoginBooks, reach::Reach, vault::TokenBooks};
 pub(crate) use self::{
     books::{Told, Trouble, Word},
     calls::{CallCounts, SPANS_MS},
@@ -63,6 +68,7 @@ pub(crate) use self::{
     reach::{Away, REMEDY},
     seats::{Seat, Seating, Seats},
     share::{Claim, Elsewhere, Reserving, Share, Status},
+    vault::{Kept, KeyId, Vault},
 };
 #[cfg(feature = "fleet")]
 pub(crate) use self::{
@@ -100,6 +106,7 @@ pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "fleet");
 pub(crate) struct Fleet {
     books: Arc<dyn Books>,
     logins: Arc<dyn LoginBooks>,
+    tokens: Arc<dyn TokenBooks>,
     host: String,
     /// The address of the database, without what is secret of it.
     place: String,
@@ -129,8 +136,9 @@ impl Fleet {
         let books = Arc::new(postgres::Postgres::new(options.database.clone()));
         let calls = books.link.calls();
         let (logins, register) = (Arc::clone(&books), Arc::clone(&books));
+        let tokens = Arc::clone(&books);
         let own = (options.host.clone(), own);
-        let fleet = Self::over((books, logins, register), own, clock, drained);
+        let fleet = Self::over((books, logins), (register, tokens), own, clock, drained);
         Some(Self { place: options.database.to_string(), calls, ..fleet })
     }
 
@@ -147,7 +155,8 @@ impl Fleet {
 
     #[cfg(any(feature = "fleet", test))]
     fn over(
-        (books, logins, register): (Arc<dyn Books>, Arc<dyn LoginBooks>, Arc<dyn Register>),
+        (books, logins): (Arc<dyn Books>, Arc<dyn LoginBooks>),
+        (register, tokens): (Arc<dyn Register>, Arc<dyn TokenBooks>),
         (host, own): (String, OwnFile),
         clock: &Arc<dyn Clock>,
         drained: Live<Option<Timestamp>>,
@@ -160,6 +169,7 @@ impl Fleet {
         Self {
             books,
             logins,
+            tokens,
             host,
             place,
             calls,
@@ -202,6 +212,12 @@ impl Fleet {
         ));
         self.shares.push(Arc::clone(&share));
         share
+    }
+
+    /// The access token of the account that all hosts know by this name.
+    pub(crate) fn vault(&self, account: String) -> Arc<Vault> {
+        let (tokens, reach) = (Arc::clone(&self.tokens), Arc::clone(&self.reach));
+        Arc::new(Vault::new(tokens, reach, account))
     }
 
     /// Tells the other hosts that this one stops: what it had is theirs.
@@ -254,6 +270,9 @@ impl Fleet {
                 // The next host, or the next time, does it as well.
                 if let Err(trouble) = self.books.sweep().await {
                     debug!(%trouble, "reservations that are over were not removed");
+                }
+                if let Err(trouble) = self.tokens.forget_tokens().await {
+                    debug!(%trouble, "tokens that are over were not removed");
                 }
                 self.hosts.forget().await;
             }

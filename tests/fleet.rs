@@ -7,6 +7,7 @@ mod account;
 mod faults;
 mod hosts;
 mod logins;
+mod tokens;
 
 use std::time::Duration;
 

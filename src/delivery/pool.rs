@@ -34,7 +34,7 @@ use super::{
 use crate::{
     addressed::addressed,
     clock::{Clock, Timestamp},
-    fleet::Share,
+    fleet::{Share, Vault},
     queue::{
         ClaimLimits, Queue, QueueError, Settlement,
         id::QueueId,
@@ -185,12 +185,14 @@ impl Pool {
         self
     }
 
-    /// The same, which shares the account's day with other hosts.
+    /// The same, which shares the account's day, and its access token, with other hosts.
     #[must_use]
-    pub(crate) fn sharing(mut self, share: Option<Arc<Share>>) -> Self {
+    pub(crate) fn sharing(mut self, fleet: Option<(Arc<Share>, Arc<Vault>)>) -> Self {
         // Nobody holds it before it has been handed out.
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.fleet = share;
+        if let Some(shared) = Arc::get_mut(&mut self.shared)
+            && let Some((share, vault)) = fleet
+        {
+            shared.share_with_the_fleet(share, vault);
         }
         self
     }

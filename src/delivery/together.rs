@@ -16,7 +16,7 @@ use super::{
 use crate::{
     budget::Limit,
     clock::{Moment, Timestamp},
-    fleet::{self, Claim, Reserving, Share, Told, Trouble, Word},
+    fleet::{self, Claim, Reserving, Share, Told, Trouble, Vault, Word},
     message::envelope::Lane,
     queue::{
         ClaimLimits, ClaimedMessage, Settlement,
@@ -55,6 +55,16 @@ impl Options {
 }
 
 impl Shared {
+    /// Shares the day, and the token that the account logs in with; of an account without a limit neither.
+    pub(super) fn share_with_the_fleet(&mut self, share: Arc<Share>, vault: Arc<Vault>) {
+        self.fleet = Some(share);
+        let is_shared = self.share().is_some();
+        let tokens = self.tokens.as_mut().and_then(Arc::get_mut);
+        if let Some(tokens) = tokens.filter(|_| is_shared) {
+            tokens.share(vault);
+        }
+    }
+
     /// This host's share of the account's day, where there is one to be shared.
     pub(super) fn share(&self) -> Option<&Arc<Share>> {
         self.fleet.as_ref().filter(|_| self.options().recipients_per_day != Limit::NONE)

@@ -395,7 +395,7 @@ async fn frees_in(client: &Client, account: &str, limit: u32) -> Result<Option<D
 }
 
 /// Of so many milliseconds.
-fn length(millis: i64) -> Duration {
+pub(super) fn length(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 

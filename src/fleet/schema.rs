@@ -109,6 +109,20 @@ const STEPS: &[Step] = &[Step { oldest: 1, statements: "
         'Logins of the last hour. open_until: when the connection is over, unless its host renews it.';
     COMMENT ON TABLE pillarbox.login_wish IS
         'Hosts that wait for a connection while all are in use.';
+" }, Step { oldest: 3, statements: "
+    CREATE TABLE pillarbox.token (
+        account text NOT NULL,
+        key_id bytea NOT NULL,
+        number bigint NOT NULL DEFAULT 0,
+        sealed bytea,
+        lasts_ms bigint NOT NULL DEFAULT 0,
+        put_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        fetcher bigint,
+        fetch_until timestamptz,
+        PRIMARY KEY (account, key_id)
+    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+    COMMENT ON TABLE pillarbox.token IS
+        'Access tokens, sealed with a key that only the hosts know, which key_id names. No sealed: it was refused. fetcher: has the next one until fetch_until.';
 " }];
 
 /// The version that this program works with.

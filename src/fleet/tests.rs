@@ -19,5 +19,7 @@ mod share;
 #[cfg(feature = "fleet")]
 mod store;
 #[cfg(feature = "fleet")]
+mod tokens;
+#[cfg(feature = "fleet")]
 mod way;
 mod words;

@@ -12,8 +12,12 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::books::{
-    Answer, Ask, Books, Granted, Probe, Spender, Spent, Ticket, Told, Trouble, Word, granted,
+use super::{
+    books::{
+        Answer, Ask, Books, Granted, Probe, Spender, Spent, Ticket, Told, Trouble, Word, granted,
+    },
+    token_twin::TokenRows,
+    vault::{Kept, KeyId, TokenBooks},
 };
 use crate::{
     budget::{Limit, WINDOW},
@@ -215,6 +219,7 @@ impl Book {
 #[derive(Debug)]
 pub(super) struct Twin {
     pub(super) book: Mutex<Book>,
+    pub(super) tokens: Mutex<TokenRows>,
     clock: ManualClock,
     pub(super) is_away: AtomicBool,
     /// The next claim is made, and its answer is lost.
@@ -225,6 +230,7 @@ impl Twin {
     pub(super) fn new(clock: &ManualClock) -> Self {
         Self {
             book: Mutex::default(),
+            tokens: Mutex::default(),
             clock: clock.clone(),
             is_away: AtomicBool::new(false),
             loses_an_answer: AtomicBool::new(false),
@@ -285,6 +291,41 @@ impl Books for Twin {
     }
 
     async fn sweep(&self) -> Result<(), Trouble> {
+        self.clock().map(drop)
+    }
+}
+
+#[async_trait]
+impl TokenBooks for Twin {
+    async fn token(&self, _: &str, key: &KeyId) -> Result<Kept, Trouble> {
+        Ok(lock(&self.tokens).token(self.clock()?, key))
+    }
+
+    async fn leave_fetching_to(
+        &self,
+        (_, key): (&str, &KeyId),
+        seen: i64,
+        by: (i64, Duration),
+    ) -> Result<bool, Trouble> {
+        Ok(lock(&self.tokens).leave_fetching_to(self.clock()?, key, seen, by))
+    }
+
+    async fn put_token(
+        &self,
+        (_, key): (&str, &KeyId),
+        seen: i64,
+        token: (&[u8], Duration),
+    ) -> Result<bool, Trouble> {
+        Ok(lock(&self.tokens).put(self.clock()?, key, seen, token))
+    }
+
+    async fn refuse_token(&self, _: &str, key: &KeyId, number: i64) -> Result<(), Trouble> {
+        self.clock()?;
+        lock(&self.tokens).refuse(key, number);
+        Ok(())
+    }
+
+    async fn forget_tokens(&self) -> Result<(), Trouble> {
         self.clock().map(drop)
     }
 }

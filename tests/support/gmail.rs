@@ -74,6 +74,11 @@ impl Gmail {
         self.sandbox().oauth_url()
     }
 
+    /// Every token that was given is refused from now on.
+    pub(crate) fn revoke_tokens(&self) {
+        self.sandbox().revoke_all_tokens();
+    }
+
     /// What always happens to the mail from or to somebody.
     pub(crate) fn strike(&self, whom: &str, stage: Stage, failure: Failure) {
         self.sandbox().strike(whom, stage, failure);

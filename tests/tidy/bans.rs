@@ -78,6 +78,8 @@ pub(super) const BANS: &[Ban] = &[
             // To the token endpoint, as a request or as a signature.
             "src/delivery/oauth/exchange.rs",
             "src/delivery/oauth/service_account.rs",
+            // To the other hosts of a fleet: the token, sealed, with a key that is derived from the others.
+            "src/delivery/oauth/seal.rs",
             // The webhook's address, to be read as an address, which prints its host alone.
             "src/settings/alert.rs",
             // To the disk, in a file of mode 0600.

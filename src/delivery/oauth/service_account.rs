@@ -62,6 +62,11 @@ pub(super) fn assertion(
     web_token::signed(pem, &RSA_PKCS1_SHA256, &header, &claims).ok_or_else(|| unusable(key_file))
 }
 
+/// The key itself, for a seal. Blocks.
+pub(super) fn private_key(key_file: &Path) -> Result<Secret, TokenError> {
+    Ok(read(key_file)?.private_key)
+}
+
 fn read(key_file: &Path) -> Result<KeyJson, TokenError> {
     let text = read_secret(key_file, WHAT)?;
     serde_json::from_str(&text).map_err(|_| unusable(key_file))

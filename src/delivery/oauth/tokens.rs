@@ -15,15 +15,18 @@ use tracing::Instrument as _;
 use super::{
     certificate,
     client_file::{self, Client},
+    common::{Common, Had, OfAll},
     error::TokenError,
     exchange::{Exchange, Granted},
     issuer::Issuer,
     options::{ClientSource, Grant, Options},
+    seal::Seal,
     service_account,
     token_file::{Stored, StoredAccess, TokenFile},
 };
 use crate::{
     clock::{Clock, Timestamp},
+    fleet::Vault,
     secret::Secret,
 };
 
@@ -46,10 +49,18 @@ pub struct AccessToken {
     pub(crate) use_until: Timestamp,
 }
 
+impl From<&OfAll> for AccessToken {
+    fn from(token: &OfAll) -> Self {
+        Self { secret: token.secret.clone(), use_until: token.use_until }
+    }
+}
+
 /// The tokens of one account.
 #[derive(Debug)]
 pub struct Tokens {
     source: Arc<Source>,
+    /// Where other hosts use the account's token as well.
+    common: Option<Arc<Common>>,
     state: Mutex<State>,
 }
 
@@ -68,6 +79,8 @@ struct State {
     fetching: JoinSet<Result<Fetched, TokenError>>,
     /// The token of a service account or an application, or what could not be written to the token file.
     held: Option<Held>,
+    /// The one that all hosts have.
+    of_all: Option<OfAll>,
     /// The upstream did not take it.
     rejected: Option<Secret>,
     warned_at: Option<Timestamp>,
@@ -83,7 +96,9 @@ enum Held {
 #[derive(Debug)]
 struct Fetched {
     token: AccessToken,
-    held: Option<Held>,
+    /// What state is to hold from now on; `None` where nothing was exchanged.
+    exchanged: Option<Option<Held>>,
+    of_all: Option<OfAll>,
     refresh_token_expires_at: Option<Timestamp>,
 }
 
@@ -99,7 +114,13 @@ impl Tokens {
         let (grant, issuer) = (options.grant.clone(), options.issuer);
         let exchange = Exchange::new(options, ca_file, clock);
         let source = Source { username: username.to_owned(), grant, issuer, exchange };
-        Self { source: Arc::new(source), state: Mutex::default() }
+        Self { source: Arc::new(source), common: None, state: Mutex::default() }
+    }
+
+    /// From now on other hosts use the same token, and one fetches it for all.
+    pub(in crate::delivery) fn share(&mut self, vault: Arc<Vault>) {
+        let clock = Arc::clone(self.source.exchange.clock());
+        self.common = Some(Arc::new(Common::new(vault, clock)));
     }
 
     /// A token that is good for five minutes at least, fetched if need be.
@@ -107,12 +128,21 @@ impl Tokens {
         let mut state = self.state.lock().await;
         if state.fetching.is_empty() {
             let stored = self.source.stored(&state.held).await?;
-            if let Some(token) = self.good(&state, stored.as_ref()) {
-                return Ok(token);
+            let at_hand = self.good(&state, stored.as_ref());
+            if let Some(token) = at_hand.as_ref().filter(|_| self.common.is_none()) {
+                return Ok(token.clone());
             }
-            let source = Arc::clone(&self.source);
+            let (source, common) = (Arc::clone(&self.source), self.common.clone());
+            let refused = state.rejected.clone();
             // Which account it is for, the log knows by the span.
-            let fetch = async move { source.fetch(stored).await };
+            let fetch = async move {
+                match common {
+                    None => source.fetch(stored).await,
+                    Some(common) => {
+                        Box::pin(source.have(&common, stored, (at_hand, refused))).await
+                    }
+                }
+            };
             state.fetching.spawn(fetch.in_current_span());
         }
         // The lock is kept: whoever comes meanwhile gets the same token.
@@ -123,7 +153,12 @@ impl Tokens {
             }
         };
         self.warn(&mut state, fetched.refresh_token_expires_at);
-        state.held = fetched.held;
+        if fetched.exchanged.is_some() || fetched.of_all.is_some() {
+            state.of_all = fetched.of_all;
+        }
+        if let Some(held) = fetched.exchanged {
+            state.held = held;
+        }
         Ok(fetched.token)
     }
 
@@ -155,11 +190,26 @@ impl Tokens {
 
     /// The upstream did not take this token: it is not handed out again.
     pub async fn reject(&self, token: &AccessToken) {
-        self.state.lock().await.rejected = Some(token.secret.clone());
+        let of_all = {
+            let mut state = self.state.lock().await;
+            state.rejected = Some(token.secret.clone());
+            state.of_all.take_if(|of_all| of_all.secret == token.secret)
+        };
+        if let (Some(common), Some(of_all)) = (&self.common, of_all) {
+            common.refuse(&of_all).await;
+        }
     }
 
     /// The token at hand, unless it is used up or was rejected.
     fn good(&self, state: &State, stored: Option<&Stored>) -> Option<AccessToken> {
+        let is_good = |token: &AccessToken| {
+            let rejected = state.rejected.as_ref() == Some(&token.secret);
+            !rejected && token.use_until > self.source.now()
+        };
+        let of_all = state.of_all.as_ref().map(AccessToken::from).filter(is_good);
+        if of_all.is_some() {
+            return of_all;
+        }
         let at_hand = match (stored, &state.held) {
             (Some(stored), _) => {
                 let access = stored.access.as_ref()?;
@@ -168,8 +218,7 @@ impl Tokens {
             (None, Some(Held::Access(token))) => token.clone(),
             (None, _) => return None,
         };
-        let rejected = state.rejected.as_ref() == Some(&at_hand.secret);
-        (!rejected && at_hand.use_until > self.source.now()).then_some(at_hand)
+        is_good(&at_hand).then_some(at_hand)
     }
 
     fn warn(&self, state: &mut State, expires_at: Option<Timestamp>) {
@@ -256,7 +305,51 @@ impl Source {
     fn held(&self, granted: Granted) -> Fetched {
         let token = AccessToken { secret: granted.access_token, use_until: granted.use_until };
         tracing::info!(username = self.username, until = %granted.expires_at, "access token");
-        Fetched { held: Some(Held::Access(token.clone())), token, refresh_token_expires_at: None }
+        let exchanged = Some(Some(Held::Access(token.clone())));
+        Fetched { exchanged, of_all: None, token, refresh_token_expires_at: None }
+    }
+
+    /// A token in a fleet: that of all hosts, or one that is fetched for them.
+    async fn have(
+        &self,
+        common: &Common,
+        stored: Option<Stored>,
+        (at_hand, refused): (Option<AccessToken>, Option<Secret>),
+    ) -> Result<Fetched, TokenError> {
+        let refresh_token_expires_at =
+            stored.as_ref().and_then(|stored| stored.refresh_token_expires_at);
+        let had =
+            |token| Fetched { token, exchanged: None, of_all: None, refresh_token_expires_at };
+        let own = at_hand.as_ref().map(|token| (token.secret.clone(), token.use_until));
+        let Some(seal) = self.seal(stored.clone()).await else {
+            // Whatever is wrong with a file, who fetches says it.
+            return match at_hand {
+                Some(token) => Ok(had(token)),
+                None => Box::pin(self.fetch(stored)).await,
+            };
+        };
+        let told = |fetched: &Fetched| (fetched.token.secret.clone(), fetched.token.use_until);
+        // It is large, and would be so once more for each place that may wait for it.
+        let fetch = Box::pin(self.fetch(stored));
+        match (common.have(&seal, (own, refused.as_ref()), fetch, told).await?, at_hand) {
+            (Had::OfAll(of_all), _) => {
+                Ok(Fetched { of_all: Some(of_all.clone()), ..had(AccessToken::from(&of_all)) })
+            }
+            (Had::Fetched(fetched, of_all), _) => Ok(Fetched { of_all, ..fetched }),
+            (Had::AtHand, Some(token)) => Ok(had(token)),
+            (Had::AtHand, None) => Err(TokenError::temporary("there is no token at hand")),
+        }
+    }
+
+    /// What hides the token of all; `None` where nobody else can have the same one.
+    async fn seal(&self, stored: Option<Stored>) -> Option<Seal> {
+        let (grant, username) = (self.grant.clone(), self.username.to_lowercase());
+        let endpoint = self.exchange.token_endpoint().to_string();
+        let scope = self.issuer.asked();
+        let derive = move || {
+            Seal::of(&grant, [username.as_str(), scope, endpoint.as_str()], stored.as_ref())
+        };
+        blocking(derive).await.ok().flatten()
     }
 
     async fn refresh(
@@ -290,7 +383,8 @@ impl Source {
                 Some(Held::Unsaved(Box::new(renewed.clone())))
             }
         };
-        Ok(Fetched { token, held, refresh_token_expires_at: renewed.refresh_token_expires_at })
+        let refresh_token_expires_at = renewed.refresh_token_expires_at;
+        Ok(Fetched { token, exchanged: Some(held), of_all: None, refresh_token_expires_at })
     }
 
     /// A token of another client or account would be refused with words that nobody understands.

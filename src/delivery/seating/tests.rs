@@ -135,8 +135,9 @@ async fn send_past(stands_still_at: &'static str) -> Vec<Vec<String>> {
     let mut draft = store.begin(envelope(&clock)).unwrap();
     draft.write(b"Subject: test\r\n\r\ntext\r\n").await.unwrap();
     drop(store.enqueue(draft).await.unwrap());
-    let share = InMemory::new(&clock).share("a host");
-    let pool = Pool::new(options(port), Arc::clone(&store), of_all).sharing(Some(share));
+    let books = InMemory::new(&clock);
+    let fleet = Some((books.share("a host"), books.vault()));
+    let pool = Pool::new(options(port), Arc::clone(&store), of_all).sharing(fleet);
     let shutdown = Shutdown::new();
     tasks.spawn(pool.run(shutdown.watch()));
     let wait = async {

@@ -6,10 +6,12 @@ use super::roll::Roll;
 use crate::{
     budget::Limit,
     clock::{Clock, ManualClock},
-    fleet::{Fleet, OwnFile, Share, books::Books as _, login_twin::LoginTwin, twin::Twin},
+    fleet::{Fleet, OwnFile, Share, Vault, books::Books as _, login_twin::LoginTwin, twin::Twin},
     live::Live,
+    sync::lock,
 };
 
+const ACCOUNT: &str = "you@gmail.com at google";
 /// The ledger of a host that is not in the test.
 const ANOTHER: i64 = -1;
 
@@ -26,16 +28,31 @@ impl InMemory {
 
     /// The share of a host.
     pub(crate) fn share(&self, host: &str) -> Arc<Share> {
-        let (books, roll) = (Arc::clone(&self.twin) as _, Arc::new(Roll::new(&self.clock)));
+        self.fleet(host).share(ACCOUNT.into())
+    }
+
+    /// The account's token, for one more host.
+    pub(crate) fn vault(&self) -> Arc<Vault> {
+        self.fleet("host").vault(ACCOUNT.into())
+    }
+
+    fn fleet(&self, host: &str) -> Fleet {
+        let (books, tokens) = (Arc::clone(&self.twin) as _, Arc::clone(&self.twin) as _);
+        let roll = Arc::new(Roll::new(&self.clock));
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let (own, logins) = ((host.into(), OwnFile::none()), Arc::new(LoginTwin::new(&self.clock)));
-        Fleet::over((books, logins, roll), own, &clock, Live::new(None)).share("account".into())
+        Fleet::over((books, logins), (roll, tokens), own, &clock, Live::new(None))
+    }
+
+    /// Somebody changes the tokens where they lie.
+    pub(crate) fn tamper_with_tokens(&self) {
+        lock(&self.twin.tokens).tamper();
     }
 
     /// Another host has spent so much.
     pub(crate) async fn has_spent(&self, recipients: u32) {
         let other = ("another host", ANOTHER);
-        self.twin.bring_in("account", other, recipients).await.expect("they can be asked");
+        self.twin.bring_in(ACCOUNT, other, recipients).await.expect("they can be asked");
     }
 
     /// What this host knows of the others is what they have done by now.

@@ -34,7 +34,8 @@ impl Scene {
         let of_all: Arc<dyn Clock> = Arc::new(clock.clone());
         let logins = Arc::new(LoginTwin::new(&clock));
         let fleet = Fleet::over(
-            (Arc::clone(&twin) as _, logins, Arc::new(Roll::new(&clock))),
+            (Arc::clone(&twin) as _, logins),
+            (Arc::new(Roll::new(&clock)), Arc::clone(&twin) as _),
             ("one".into(), OwnFile::none()),
             &of_all,
             Live::new(None),

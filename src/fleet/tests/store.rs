@@ -325,7 +325,7 @@ async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
     let books = scene.books();
     assert!(granted(books.reserve(ACCOUNT, "a", &ask(3, 10)).await).is_some());
     scene.sql(
-        "DROP TABLE pillarbox.host, pillarbox.login, pillarbox.login_wish;
+        "DROP TABLE pillarbox.host, pillarbox.login, pillarbox.login_wish, pillarbox.token;
          DROP TABLE pillarbox.body, pillarbox.message, pillarbox.queue, pillarbox.standing, pillarbox.history;
          DROP FUNCTION pillarbox.make_days(), pillarbox.drop_days(bigint);
          ALTER TABLE pillarbox.version DROP COLUMN oldest;
