@@ -8,7 +8,10 @@ mod way;
 
 use std::{fs, sync::Arc, time::Duration};
 
-use pillarbox::sandbox::{Failure, Stage};
+use pillarbox::{
+    clock::{Clock as _, SystemClock},
+    sandbox::{Failure, Stage},
+};
 use rustix::process::Signal;
 
 use crate::support::{
@@ -141,6 +144,24 @@ fn what_a_killed_host_has_accepted_another_sends_all_of_it_and_once() {
     scene.expect_all(&[&dead, &other]);
     assert_eq!(scene.gmail.duplicates(), 0);
     assert!(other.say(&["history", "list"]).contains("dead-0@example.org"), "it is that of all");
+}
+
+/// Nothing is done to the database: what the others wait for is the lease as it is.
+#[test]
+fn mail_of_a_dead_host_leaves_within_a_minute_of_its_death() {
+    let scene = Scene::new();
+    let (mut dead, other) = (scene.host("dead"), scene.host("other"));
+    let _other = other.home.start();
+    let daemon = dead.start_cut_off();
+    dead.submit(3, 500);
+    daemon.kill();
+    let clock = SystemClock::new();
+    let death = clock.now().since_boot_ms;
+    scene.expect_all(&[&dead, &other]);
+    let time = (clock.now().since_boot_ms - death) / 1_000;
+    println!("fleet death to departure: {time} s");
+    assert!((15..60).contains(&time), "{time} s: the lease is 30 s and renewed every 5 to 7");
+    assert_eq!(scene.gmail.duplicates(), 0);
 }
 
 #[test]

@@ -243,6 +243,13 @@ const LINES: &[Line] = &[
     Line("fleet of 20 hosts", "fleet-20", "rate", "/s", Target::Shown),
     Line("one claim and its settlement, one host", "fleet-1", "each_ms", "ms", Target::Shown),
     Line("the same of 20 hosts at once", "fleet-20", "each_ms", "ms", Target::Shown),
+    Line("messages that wait in the database", "fleet-rows", "waiting", "", Target::Shown),
+    Line("and that have left", "fleet-rows", "left", "", Target::Shown),
+    Line("a start that takes them over", "fleet-rows", "start_s", "s", Target::Shown),
+    Line("accept one into the database", "fleet-rows", "accept_ms", "ms", Target::Shown),
+    Line("claim one", "fleet-rows", "claim_ms", "ms", Target::Shown),
+    Line("note its final dot", "fleet-rows", "dot_ms", "ms", Target::Shown),
+    Line("settle it", "fleet-rows", "settle_ms", "ms", Target::Shown),
     Line("messages of the fleet", "fleet-growth", "messages", "", Target::Shown),
     Line("its tables after them", "fleet-growth", "kib", "KiB", Target::Most(4_096.0)),
     Line(

@@ -1,7 +1,9 @@
 //! The statements for the rows of a host's queue, and the history of all hosts.
 //!
 //! Rule: whoever writes has locked the queue's row in the same transaction (`own`), and a row is changed only where it is of
-//! that queue. Lists go as arrays, so that a batch costs a few statements. Must not know what a record means.
+//! that queue. Lists go as arrays, so that a batch costs a few statements. `queue + 0` is a condition of a message that is found
+//! by its id: after a takeover the server's statistics may say that a queue has one message, and an index would be read that
+//! has all 100,000 of it. Must not know what a record means.
 
 use std::time::Duration;
 
@@ -82,7 +84,7 @@ const ORPHAN: &str = "
     ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED";
 
 const MOVE: &str = "
-    UPDATE pillarbox.message SET queue = $1, fresh = true
+    UPDATE pillarbox.message SET queue = $1, fresh = $4
     WHERE id IN (SELECT id FROM pillarbox.message WHERE queue = $2 ORDER BY id LIMIT $3)";
 
 /// What is read of this queue only, and moved to none that is taken over meanwhile.
@@ -184,10 +186,11 @@ pub(super) async fn release(client: &Client, queue: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Moves up to `limit` messages of a queue whose lease is over. Says how many, and whose it was.
+/// Moves up to `limit` messages of a queue whose lease is over, as news or to be read with all others. Says how many, and whose
+/// it was.
 pub(super) async fn take_over(
     client: &Client,
-    queue: i64,
+    (queue, as_news): (i64, bool),
     limit: i64,
 ) -> Result<Option<(u64, String)>, Error> {
     let found = client.query_typed_opt(ORPHAN, &[(&queue, Type::INT8)]).await?;
@@ -196,8 +199,8 @@ pub(super) async fn take_over(
     let of_orphan: [Value<'_>; 1] = [(&orphan, Type::INT8)];
     let take = "UPDATE pillarbox.queue SET taken = true WHERE number = $1";
     changed(client, take, &of_orphan).await?;
-    let values: [Value<'_>; 3] =
-        [(&queue, Type::INT8), (&orphan, Type::INT8), (&limit, Type::INT8)];
+    let values: [Value<'_>; 4] =
+        [(&queue, Type::INT8), (&orphan, Type::INT8), (&limit, Type::INT8), (&as_news, Type::BOOL)];
     let moved = changed(client, MOVE, &values).await?;
     if i64::try_from(moved).is_ok_and(|moved| moved < limit) {
         changed(client, "DELETE FROM pillarbox.queue WHERE number = $1", &of_orphan).await?;
@@ -245,7 +248,7 @@ pub(super) async fn known(client: &Client, queue: i64, ids: &[Id]) -> Result<(),
     let ids = ids_of(ids);
     let values: [Value<'_>; 2] = [(&queue, Type::INT8), (&ids, Type::BYTEA_ARRAY)];
     let statement =
-        "UPDATE pillarbox.message SET fresh = false WHERE queue = $1 AND fresh AND id = ANY($2)";
+        "UPDATE pillarbox.message SET fresh = false WHERE queue + 0 = $1 AND fresh AND id = ANY($2)";
     changed(client, statement, &values).await.map(drop)
 }
 
@@ -308,14 +311,14 @@ pub(super) async fn part(client: &Client, of: &Id, part: i32) -> Result<Option<V
 pub(super) async fn note_dot(client: &Client, queue: i64, of: &Id) -> Result<bool, Error> {
     let of = id(of);
     let statement = "UPDATE pillarbox.message SET dot = true
-        WHERE id = $1 AND queue = $2 AND claim IS NOT NULL";
+        WHERE id = $1 AND queue + 0 = $2 AND claim IS NOT NULL";
     Ok(changed(client, statement, &[(&of, Type::BYTEA), (&queue, Type::INT8)]).await? > 0)
 }
 
 pub(super) async fn remove(client: &Client, queue: i64, ids: &[Id]) -> Result<(), Error> {
     let ids = ids_of(ids);
     let values: [Value<'_>; 2] = [(&queue, Type::INT8), (&ids, Type::BYTEA_ARRAY)];
-    let statement = "DELETE FROM pillarbox.message WHERE queue = $1 AND id = ANY($2)";
+    let statement = "DELETE FROM pillarbox.message WHERE queue + 0 = $1 AND id = ANY($2)";
     changed(client, statement, &values).await.map(drop)
 }
 

@@ -279,12 +279,12 @@ impl Rows {
     /// Takes over a part of what a dead host has left; says whether there was a dead host.
     pub(crate) fn take_over(&self) -> impl Future<Output = Result<bool, Refusal>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
-        async move { inner.take_over().await }
+        async move { inner.take_over(true).await }
     }
 
-    /// The same by a thread that waits.
+    /// The same by a thread that waits, and that reads all that is this start's afterwards.
     pub(crate) fn take_over_now(&self) -> Result<bool, Refusal> {
-        self.wait(|inner| async move { inner.take_over().await })
+        self.wait(|inner| async move { inner.take_over(false).await })
     }
 
     /// The hosts whose lease lasts, whoever asks.
@@ -422,9 +422,10 @@ impl Inner {
         Ok(())
     }
 
-    async fn take_over(&self) -> Result<bool, Refusal> {
+    async fn take_over(&self, as_news: bool) -> Result<bool, Refusal> {
         let held = self.transaction(self.lease.hold()).await?;
-        let taken = step(statements::take_over(held.client(), self.number(), PAGE)).await?;
+        let taken =
+            step(statements::take_over(held.client(), (self.number(), as_news), PAGE)).await?;
         commit(held).await?;
         if let Some((messages, host)) = taken.as_ref().filter(|(messages, _)| *messages > 0) {
             info!(messages, host, "the mail of a host that is gone is taken over");

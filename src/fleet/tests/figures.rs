@@ -4,7 +4,7 @@ use std::{env, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{A, ACCOUNT, Scene, Server, ask, granted, ticket};
+use super::scene::{A, ACCOUNT, Scene, ask, granted, ticket};
 use crate::{
     budget::Limit,
     clock::Stopwatch,
@@ -48,20 +48,10 @@ async fn messages_of(scene: &Scene, hosts: u32, time: Duration) -> u32 {
     running.join_all().await.into_iter().sum()
 }
 
-/// A server that syncs, as one of users does; that of the other tests does not.
-fn scene_that_syncs() -> Scene {
-    let server = Server::start();
-    server.stop();
-    server.configure("fsync = on\nlog_statement = none\n");
-    server.resume();
-    let database = server.database();
-    Scene { server: server.into(), database }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_and_settlements_a_second_of_one_host_and_of_twenty() {
     let time = Duration::from_millis(u64::from(of_environment(SECONDS, 0)) * 1_000 + 200);
-    let scene = scene_that_syncs();
+    let scene = Scene::that_syncs();
     let books = scene.books();
     books.spent(ACCOUNT, A, Limit::NONE).await.unwrap();
     scene.sql(&format!(

@@ -57,6 +57,16 @@ impl Scene {
         Self { server, database }
     }
 
+    /// On a server of its own that syncs, as one of users does; that of the other tests does not.
+    pub(crate) fn that_syncs() -> Self {
+        let server = Server::start();
+        server.stop();
+        server.configure("fsync = on\nlog_statement = none\n");
+        server.resume();
+        let database = server.database();
+        Self { server: server.into(), database }
+    }
+
     pub(crate) fn options(&self) -> Database {
         self.options_by(self.server.port)
     }

@@ -1,6 +1,7 @@
 //! Queues of several hosts in a real PostgreSQL: what one leaves another sends, and nobody sends what is no longer his.
 
 mod answers;
+mod figures;
 mod rights;
 
 use super::*;
