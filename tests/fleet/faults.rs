@@ -28,8 +28,9 @@ use crate::support::{
 
 /// What the account may send in 24 hours, at the upstream as well.
 const LIMIT: usize = 12;
-/// What each host is given to send. Its own ledger, whose day does not pass here, has room for it.
-const EACH: usize = 12;
+/// What each host is given to send. Its own ledger, whose day does not pass here, has room for it, and for the notices that it
+/// may write for all that the day is spent.
+const EACH: usize = 10;
 /// Its connections at a time, and logins in any hour.
 const CONNECTIONS: u64 = 2;
 const LOGINS: u64 = 120;
