@@ -135,8 +135,9 @@ impl Reply {
         let mut text = text::printable_within(&joined, REPLY_TEXT_LENGTH_MAX);
         let first = text.split(' ').next().unwrap_or_default();
         let enhanced = if is_enhanced_code(first) { first.to_owned() } else { String::new() };
-        text.drain(..enhanced.len());
-        let text = text.trim().to_owned();
+        text.truncate(text.trim_end().len());
+        let rest = text[enhanced.len()..].trim_start().len();
+        text.drain(..text.len() - rest);
         Self { code, enhanced, text, is_http: false, asks_for: Duration::ZERO }
     }
 

@@ -138,8 +138,8 @@ impl InFlight {
     }
 
     /// What was decided.
-    pub(super) fn settlement(&self) -> Option<&Settlement> {
-        self.settlement.as_deref()
+    pub(super) fn settlement(&self) -> Option<&Arc<Settlement>> {
+        self.settlement.as_ref()
     }
 
     /// The queue has ended the claim.

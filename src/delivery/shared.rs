@@ -426,8 +426,8 @@ impl Shared {
         self.store.set_account_state(account, self.account_state()).await
     }
 
-    pub(super) async fn settle(&self, id: QueueId, settlement: &Settlement) {
-        let first = self.store.settle(id, settlement.clone()).await;
+    pub(super) async fn settle(&self, id: QueueId, settlement: &Arc<Settlement>) {
+        let first = self.store.settle(id, Arc::clone(settlement)).await;
         self.insist(id, settlement, first).await;
         self.settle_in_the_fleet(settlement).await;
     }
@@ -436,11 +436,12 @@ impl Shared {
     pub(super) async fn settle_and_claim(
         &self,
         id: QueueId,
-        settlement: &Settlement,
+        settlement: &Arc<Settlement>,
         now: Moment,
         terms: ClaimLimits,
     ) -> Result<Claim, QueueError> {
-        let (first, claim) = self.store.settle_and_claim(id, settlement.clone(), now, terms).await;
+        let (first, claim) =
+            self.store.settle_and_claim(id, Arc::clone(settlement), now, terms).await;
         self.insist(id, settlement, first).await;
         claim
     }
@@ -449,7 +450,7 @@ impl Shared {
     async fn insist(
         &self,
         id: QueueId,
-        settlement: &Settlement,
+        settlement: &Arc<Settlement>,
         mut answer: Result<(), QueueError>,
     ) {
         for tries in 1..=SETTLE_TRIES_MAX {
@@ -466,7 +467,7 @@ impl Shared {
                     return;
                 }
             }
-            answer = self.store.settle(id, settlement.clone()).await;
+            answer = self.store.settle(id, Arc::clone(settlement)).await;
         }
     }
 

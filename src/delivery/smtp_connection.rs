@@ -8,6 +8,8 @@
 
 mod login;
 
+use std::borrow::Cow;
+
 use tokio::time::timeout;
 
 use super::{
@@ -227,19 +229,24 @@ impl SmtpConnection {
         Ok(())
     }
 
-    fn envelope_lines(&self, envelope: &Envelope, size_bytes: u64) -> Vec<(Step, String)> {
+    fn envelope_lines(
+        &self,
+        envelope: &Envelope,
+        size_bytes: u64,
+    ) -> Vec<(Step, Cow<'static, str>)> {
         let parameters = match self.without_parameters {
             true => Vec::new(),
             false => envelope.parameters(&self.capabilities, size_bytes),
         };
         let mut lines = Vec::with_capacity(envelope.recipients.len() + 3);
         if self.needs_reset {
-            lines.push((Step::Reset, commands::RSET.to_owned()));
+            lines.push((Step::Reset, commands::RSET.into()));
         }
-        lines.push((Step::Mail, envelope.mail(&parameters)));
+        lines.push((Step::Mail, envelope.mail(&parameters).into()));
         let recipients = envelope.recipients.iter().enumerate();
-        lines.extend(recipients.map(|(position, to)| (Step::Rcpt(position), commands::rcpt(to))));
-        lines.push((Step::Data, commands::DATA.to_owned()));
+        let rcpt = |(position, to)| (Step::Rcpt(position), commands::rcpt(to).into());
+        lines.extend(recipients.map(rcpt));
+        lines.push((Step::Data, commands::DATA.into()));
         lines
     }
 

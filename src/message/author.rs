@@ -318,8 +318,8 @@ impl Author<'_> {
     }
 
     fn phrase(&self, text: &str) -> String {
-        let short: String = text.chars().take(NAME_LENGTH_MAX).collect();
-        phrase(&short, NAME_COLUMN, self.terms.keeps_utf8(self.envelope))
+        let end = text.char_indices().nth(NAME_LENGTH_MAX).map_or(text.len(), |(end, _)| end);
+        phrase(&text[..end], NAME_COLUMN, self.terms.keeps_utf8(self.envelope))
     }
 }
 
@@ -338,8 +338,9 @@ fn addresses(list: &[Mailbox<'_>]) -> Vec<Address> {
 
 /// The domain, when it tells one host from another.
 fn place_of(address: &Address) -> Option<&str> {
-    let names_every_host =
-        |domain: &str| domain.to_lowercase().split('.').next() == Some("localhost");
+    let names_every_host = |domain: &str| {
+        domain.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case("localhost"))
+    };
     address.domain().filter(|domain| !names_every_host(domain))
 }
 

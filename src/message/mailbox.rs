@@ -98,7 +98,12 @@ pub(crate) fn plain(phrase: &str) -> String {
         }
         escaped = false;
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut words = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        words.push_str(if words.is_empty() { "" } else { " " });
+        words.push_str(word);
+    }
+    words
 }
 
 /// Where we are while the text is read from left to right.

@@ -1,6 +1,6 @@
 //! Claims and settlements: what a worker asks for, gets, and brings back.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -144,8 +144,12 @@ impl Settlement {
     }
 
     /// The same when it was decided before the clock was set back to `now`: its waits are as long as they were meant.
-    pub(super) fn not_after(&self, now: Timestamp) -> Self {
-        let (ahead, mut moved) = (self.at.since(now), self.clone());
+    pub(super) fn not_after(&self, now: Timestamp) -> Cow<'_, Self> {
+        let ahead = self.at.since(now);
+        if ahead.is_zero() {
+            return Cow::Borrowed(self);
+        }
+        let mut moved = self.clone();
         moved.at = self.at.before(ahead);
         for (_, outcome) in &mut moved.outcomes {
             match outcome {
@@ -158,7 +162,7 @@ impl Settlement {
                 Outcome::Relayed { .. } | Outcome::Dead { .. } => {}
             }
         }
-        moved
+        Cow::Owned(moved)
     }
 }
 

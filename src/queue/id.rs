@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr, sync::Mutex, time::Duration};
 
 use data_encoding::{Encoding, Specification};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::{clock::Timestamp, sync};
@@ -22,8 +22,8 @@ pub(crate) const PROPOSAL_AGE_MAX: Duration = Duration::from_secs(40 * 24 * 3600
 pub(crate) const PROPOSAL_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Milliseconds since 1970 (6 bytes, big endian), a counter (4) and a random part (6).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct QueueId([u8; 16]);
 
 impl QueueId {
@@ -106,9 +106,10 @@ impl TryFrom<String> for QueueId {
     }
 }
 
-impl From<QueueId> for String {
-    fn from(id: QueueId) -> Self {
-        id.to_string()
+/// As its text.
+impl Serialize for QueueId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -475,7 +475,12 @@ impl Queue {
     /// Ends a claim: writes every recipient's outcome and gives back the budget of those that were
     /// certainly not accepted, in one atomic write. A message whose recipients are all relayed
     /// leaves the queue for the history.
-    pub async fn settle(&self, id: QueueId, settlement: Settlement) -> Result<(), QueueError> {
+    pub async fn settle(
+        &self,
+        id: QueueId,
+        settlement: impl Into<Arc<Settlement>> + Send,
+    ) -> Result<(), QueueError> {
+        let settlement = settlement.into();
         let settled = self.commit(move |batch| batch.settle(id, &settlement)).await;
         self.settled(id, &settled);
         settled
@@ -486,10 +491,11 @@ impl Queue {
     pub async fn settle_and_claim(
         &self,
         id: QueueId,
-        settlement: Settlement,
+        settlement: impl Into<Arc<Settlement>> + Send,
         now: Moment,
         limits: ClaimLimits,
     ) -> (Result<(), QueueError>, Result<Claim, QueueError>) {
+        let settlement = settlement.into();
         let both = self.commit(move |batch| {
             let settled = batch.settle(id, &settlement);
             Ok((settled, batch.claim(now, limits)))

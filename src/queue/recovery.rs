@@ -523,7 +523,9 @@ impl Reconciliation<'_> {
             FoundDot::MaybeSent => {
                 Fate::MaybeSent { resend_at: (!self.hold_uncertain).then_some(self.now.wall) }
             }
-            FoundDot::Answered(settlement) => Fate::Answered(settlement.not_after(self.now.wall)),
+            FoundDot::Answered(settlement) => {
+                Fate::Answered(settlement.not_after(self.now.wall).into_owned())
+            }
         }
     }
 

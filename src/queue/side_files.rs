@@ -5,6 +5,7 @@
 //! kill, the second keeps the budget when sled's files are damaged. Must not know sled.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
@@ -32,16 +33,16 @@ const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// One line of the file: what became of a final dot. Each kind is a record of its own, so that one which is
 /// missing never changes what the others mean.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Dot {
+enum Dot<'a> {
     /// It is about to be sent.
     Noted(QueueId),
     /// The upstream has answered, and this follows from it.
-    Answered(QueueId, Settlement),
+    Answered(QueueId, Cow<'a, Settlement>),
     /// The claim has ended, and the queue knows how.
     Forgotten(QueueId),
 }
 
-impl Stored for Dot {}
+impl Stored for Dot<'_> {}
 
 /// The messages whose final dot was about to be sent.
 #[derive(Debug)]
@@ -92,7 +93,7 @@ impl FoundDots {
             match dot {
                 Dot::Noted(id) => drop(found.unsettled.insert(id, None)),
                 Dot::Answered(id, settlement) => {
-                    drop(found.unsettled.insert(id, Some(settlement)));
+                    drop(found.unsettled.insert(id, Some(settlement.into_owned())));
                 }
                 Dot::Forgotten(id) => drop(found.unsettled.remove(&id)),
             }
@@ -144,7 +145,7 @@ impl UnconfirmedSends {
     pub(super) fn answered(&mut self, id: QueueId, settlement: &Settlement) -> io::Result<()> {
         let Some(known) = self.unsettled.get_mut(&id) else { return Ok(()) };
         *known = Some(settlement.clone());
-        self.append(&Dot::Answered(id, settlement.clone()))
+        self.append(&Dot::Answered(id, Cow::Borrowed(settlement)))
     }
 
     /// The claim has ended, and the queue knows how.
@@ -157,7 +158,7 @@ impl UnconfirmedSends {
 
     /// Adds a line for what `unsettled` has already. Nothing is ever appended to a line that may not be
     /// whole: after an error the file is written anew.
-    fn append(&mut self, dot: &Dot) -> io::Result<()> {
+    fn append(&mut self, dot: &Dot<'_>) -> io::Result<()> {
         if self.torn {
             return self.rewrite();
         }
@@ -195,7 +196,7 @@ impl UnconfirmedSends {
         let mut bytes = self.boot.0.to_be_bytes().to_vec();
         for (id, settlement) in &self.unsettled {
             let dot = match settlement {
-                Some(settlement) => Dot::Answered(*id, settlement.clone()),
+                Some(settlement) => Dot::Answered(*id, Cow::Borrowed(settlement)),
                 None => Dot::Noted(*id),
             };
             bytes.extend(dot_line(&dot));
@@ -205,15 +206,16 @@ impl UnconfirmedSends {
 }
 
 /// The length of the record, and the record with its version and checksum.
-fn dot_line(dot: &Dot) -> Vec<u8> {
+fn dot_line(dot: &Dot<'_>) -> Vec<u8> {
     // Nothing in it can fail to be encoded; an empty line would end the file, as a cut one does.
-    let encoded = record::encode(dot).unwrap_or_default();
-    let length = u32::try_from(encoded.len()).unwrap_or(0);
-    [&length.to_be_bytes()[..], &encoded].concat()
+    let mut line = record::encode(dot).unwrap_or_default();
+    let length = u32::try_from(line.len()).unwrap_or(0);
+    drop(line.splice(..0, length.to_be_bytes()));
+    line
 }
 
 /// The first line, and what is behind it; `None` where no whole one is.
-fn take(bytes: &[u8]) -> Option<(Dot, &[u8])> {
+fn take(bytes: &[u8]) -> Option<(Dot<'static>, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (encoded, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     Some((record::decode(encoded).ok()?, rest))

@@ -52,7 +52,11 @@ fn hear(stream: &mut TcpStream, parser: &mut ReplyParser) -> Result<Reply, Box<d
             return Err("the server has closed the connection".into());
         }
         if let Some(reply) = parser.push(&mut &octets[..length])? {
-            return if reply.is_positive() { Ok(reply) } else { Err(reply.joined().into()) };
+            return if reply.is_positive() {
+                Ok(reply)
+            } else {
+                Err(reply.joined().into_owned().into())
+            };
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Rule: an address is safe by its type, everything else is a word of ours. Must not know replies.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::capabilities::Capabilities;
 use crate::address::Address;
+
+/// Octets of MAIL besides its reverse path, with every parameter that there is.
+const MAIL_BYTES: usize = 64;
 
 /// One mail transaction up to DATA.
 #[derive(Debug)]
@@ -56,16 +59,23 @@ impl Envelope {
     #[must_use]
     pub fn mail(&self, parameters: &[MailParameter]) -> String {
         let reverse_path = self.reverse_path.as_ref().map_or("", Address::as_str);
-        let parameters: String =
-            parameters.iter().map(|parameter| format!(" {parameter}")).collect();
-        format!("MAIL FROM:<{reverse_path}>{parameters}\r\n")
+        let mut line = String::with_capacity(reverse_path.len() + MAIL_BYTES);
+        line.push_str("MAIL FROM:<");
+        line.push_str(reverse_path);
+        line.push('>');
+        for parameter in parameters {
+            // Writing to a String cannot fail.
+            let _: fmt::Result = write!(line, " {parameter}");
+        }
+        line.push_str("\r\n");
+        line
     }
 }
 
 /// RCPT.
 #[must_use]
 pub fn rcpt(to: &Address) -> String {
-    format!("RCPT TO:<{to}>\r\n")
+    ["RCPT TO:<", to.as_str(), ">\r\n"].concat()
 }
 
 /// EHLO. `name` is a full name, never an address literal.

@@ -4,7 +4,7 @@
 //! lettre's `Response` is not used, because it has no room for codes such as 571 and for text that is not
 //! UTF-8, both of which servers send. Must not know what was asked.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use memchr::memchr;
 use thiserror::Error;
@@ -108,7 +108,9 @@ impl ReplyParser {
             self.code = Some(code);
             return Ok(None);
         }
-        let Self { lines, .. } = std::mem::take(self);
+        let Self { lines, line, .. } = std::mem::take(self);
+        // The next reply is read into the same room.
+        self.line = line;
         Ok(Some(Reply { code, lines }))
     }
 }
@@ -207,7 +209,10 @@ impl Reply {
 
     /// The lines in one; an enhanced code that each of them repeats is kept once.
     #[must_use]
-    pub fn joined(&self) -> String {
+    pub fn joined(&self) -> Cow<'_, str> {
+        if let [only] = &self.lines[..] {
+            return Cow::Borrowed(only);
+        }
         let first =
             self.lines.first().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
         let mut joined = String::with_capacity(self.lines.iter().map(|line| line.len() + 1).sum());
@@ -219,7 +224,7 @@ impl Reply {
             }
             joined.push_str(rest.filter(|_| is_repeated).unwrap_or(line));
         }
-        joined
+        Cow::Owned(joined)
     }
 }
 
