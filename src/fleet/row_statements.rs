@@ -247,8 +247,7 @@ pub(super) async fn fresh(client: &Client, queue: i64, limit: i64) -> Result<Vec
 pub(super) async fn known(client: &Client, queue: i64, ids: &[Id]) -> Result<(), Error> {
     let ids = ids_of(ids);
     let values: [Value<'_>; 2] = [(&queue, Type::INT8), (&ids, Type::BYTEA_ARRAY)];
-    let statement =
-        "UPDATE pillarbox.message SET fresh = false WHERE queue + 0 = $1 AND fresh AND id = ANY($2)";
+    let statement = "UPDATE pillarbox.message SET fresh = false WHERE queue + 0 = $1 AND fresh AND id = ANY($2)";
     changed(client, statement, &values).await.map(drop)
 }
 

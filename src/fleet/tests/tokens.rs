@@ -112,7 +112,7 @@ async fn a_role_without_a_right_to_tokens_has_none_in_common_and_counts_all_the_
         "CREATE ROLE {role} LOGIN PASSWORD 'rows alone'; GRANT USAGE ON SCHEMA pillarbox TO {role};
          GRANT SELECT ON pillarbox.version TO {role};
          GRANT SELECT, INSERT, UPDATE ON pillarbox.account TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation TO {role}"
+         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation, pillarbox.login, pillarbox.login_wish TO {role}"
     ));
     let password: Option<Arc<dyn Password>> = Some(Arc::new(Known("rows alone")));
     let books = Arc::new(Postgres::new(Database { user: role, password, ..scene.options() }));
