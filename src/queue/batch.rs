@@ -284,7 +284,7 @@ impl<'a> Batch<'a> {
         id: QueueId,
         record: &MessageRecord,
         fate: &Fate,
-        before: u32,
+        before: Option<u32>,
     ) {
         let now = self.now;
         let at = match fate {
@@ -389,9 +389,12 @@ fn note_attempt(record: &mut MessageRecord, at: Timestamp, said: &[(usize, Strin
     attempts::note((attempts, attempts_by), account.as_deref(), at, said);
 }
 
-/// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops.
-fn behind(stops: u32, before: u32) -> Duration {
+/// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops, or
+/// its index alone (then so many `before` it are none). Nearly always that is nothing that a message has done, and there may be
+/// several failures in a moment: it lets others go first and does not wait for minutes.
+fn behind(stops: u32, before: Option<u32>) -> Duration {
     let wait = STOPS[(stops as usize).min(STOPS.len() - 1)];
+    let Some(before) = before else { return wait.min(STOPS[1]) };
     // One after the other: those that were stopped along with the one that stops the relay part from it.
     wait + wait.min(STOPS_APART_MAX) * before
 }

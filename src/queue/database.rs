@@ -264,6 +264,7 @@ fn receive(batch: &mut Batch<'_>, shared: &Shared) -> Result<usize, QueueError> 
         dots: &dots,
         hold_uncertain: shared.options.hold_uncertain,
         keeps_relayed: shared.room.get().keep_relayed.is_some(),
+        is_reopened: false,
         now: batch.now,
     };
     let mut found = Contents::of_nothing();

@@ -285,6 +285,7 @@ impl Opening<'_> {
             dots: self.dots,
             hold_uncertain: self.hold_uncertain,
             keeps_relayed: self.keeps_relayed,
+            is_reopened: self.in_doubt,
             now: self.now,
         };
         let mut reconciled = reconciliation.run(engine)?;
@@ -434,6 +435,8 @@ pub(super) struct Reconciliation<'a> {
     pub(super) dots: &'a FoundDots,
     pub(super) hold_uncertain: bool,
     pub(super) keeps_relayed: bool,
+    /// The index alone has failed: nothing has stopped this process.
+    pub(super) is_reopened: bool,
     pub(super) now: Moment,
 }
 
@@ -497,7 +500,8 @@ impl Reconciliation<'_> {
             let fate = self.fate(id);
             let known = fate.name();
             warn!(%id, known, "an attempt was under way when the relay stopped");
-            batch.recover(id, record, &fate, found.recovered);
+            let before = (!self.is_reopened).then_some(found.recovered);
+            batch.recover(id, record, &fate, before);
             found.recovered += 1;
             return Ok(());
         }

@@ -128,6 +128,28 @@ async fn a_claim_that_nobody_has_heard_of_is_given_up_and_its_message_claimed_ag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_fails_again_and_again_in_claims_keeps_no_message_for_minutes() {
+    let stage = Stage::new();
+    let id = stage.host.accept().await;
+    for _ in 0..3 {
+        stage.network.lose((CLAIM, COMMIT), Loss::Cut);
+        let mut waited = Duration::ZERO;
+        while !stage.network.has_lost() {
+            drop(stage.host.queue.claim_due(SystemClock::new().now(), LIMITS).await);
+            assert!(waited < PATIENCE, "it is never claimed");
+            tokio::time::sleep(POLL).await;
+            waited += POLL;
+        }
+        stage.reopened().await;
+    }
+    let claim = stage.host.queue.claim_due(SystemClock::new().now(), LIMITS).await.unwrap();
+    let Claim::Idle { next: Some(next) } = claim else { panic!("{claim:?}") };
+    let wait = next.since(SystemClock::new().wall());
+    assert!(wait < Duration::from_secs(10), "{id} waits {wait:?}");
+    stage.host.queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_final_dot_is_not_sent_when_nobody_has_heard_that_it_was_noted_and_the_next_attempt_is_a_first_one()
  {
     let stage = Stage::new();
