@@ -130,10 +130,8 @@ impl Upstream {
     }
 
     /// Whether a second login for one message may be spent: not the last ones of the hour, which the others need.
-    async fn may_log_in_again(&mut self) -> bool {
-        self.new_login_wait().is_zero()
-            && self.shared.has_logins_to_spare()
-            && self.has_a_seat().await
+    fn may_log_in_again(&self) -> bool {
+        self.new_login_wait().is_zero() && self.shared.has_logins_to_spare()
     }
 
     /// Whether a message may be tried: over the connection that there is, or over one that may be opened.
@@ -227,7 +225,11 @@ impl Upstream {
             }
             result = again?;
         }
-        if result.connection == ConnectionFate::RetryFresh && self.may_log_in_again().await {
+        if result.connection == ConnectionFate::RetryFresh && self.may_log_in_again() {
+            if !self.has_a_seat().await {
+                // Its connection was too old, and other hosts have all others: it waits for one as if it had not been begun.
+                return Ok(AttemptResult::untried(Vec::new()));
+            }
             result = self.attempt_once(claim, permit, stage, true).await?;
         }
         Ok(result)
