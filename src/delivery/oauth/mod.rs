@@ -6,19 +6,19 @@
 //!
 //! [`consent`] has the first token made with a browser, [`device`] with a code that is entered on any other device,
 //! `token_file` keeps it, [`tokens`] hands out access tokens
-//! and refreshes them, `common` shares them with the other hosts of a fleet and `seal` hides them meanwhile, `service_account` and
+//! and refreshes them, `of_all` shares them with the other hosts of a fleet and `seal` hides them meanwhile, `service_account` and
 //! `certificate` do without a browser, `protocol` has the words of OAuth 2.0, [`issuer`] what differs between providers,
 //! `exchange` asks the endpoints over [`super::https`].
 
 mod certificate;
 pub(crate) mod client_file;
-mod common;
 pub(crate) mod consent;
 pub(crate) mod device;
 mod error;
 pub(crate) mod exchange;
 mod issuer;
 mod microsoft;
+mod of_all;
 mod options;
 mod protocol;
 mod refusal;

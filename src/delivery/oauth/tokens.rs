@@ -15,10 +15,10 @@ use tracing::Instrument as _;
 use super::{
     certificate,
     client_file::{self, Client},
-    common::{Common, Had, OfAll},
     error::TokenError,
     exchange::{Exchange, Granted},
     issuer::Issuer,
+    of_all::{Common, Had, OfAll},
     options::{ClientSource, Grant, Options},
     seal::Seal,
     service_account,
