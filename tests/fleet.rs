@@ -47,6 +47,13 @@ impl Host {
         Self { name, home, daemon: None, acknowledged: Vec::new() }
     }
 
+    /// What the account allows at a time, and in any hour.
+    fn allow(&mut self, connections: u64, logins: u64) {
+        let mut set = |key: &str, value: u64| self.home.set_environment(key, &value.to_string());
+        set("PILLARBOX__UPSTREAM__CONNECTIONS", connections);
+        set("PILLARBOX__UPSTREAM__LOGINS_PER_HOUR", logins);
+    }
+
     fn start(mut self) -> Self {
         self.daemon = Some(self.home.start());
         self

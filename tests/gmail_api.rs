@@ -2,21 +2,16 @@
 //!
 //! What each answer comes to is in `oauth/api.rs`, beside the tokens.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by a panic; clippy.toml excepts only test functions"
-)]
-
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::time::Duration;
 
 use pillarbox::sandbox::{Failure, Stage};
-use serde_json::json;
 
 use crate::support::{
     client::Client,
     daemon::{Home, within},
     gmail::Gmail,
     outage::{ask, seed, tail},
+    service_account::write_key,
 };
 
 /// How long mail may take to arrive.
@@ -29,16 +24,7 @@ const KILLS: usize = 8;
 fn home(gmail: &Gmail, budget: &str) -> Home {
     let home = Home::with_sections(&gmail.api(), &format!("[budget]\n{budget}\n"));
     let key_file = home.path("key.json");
-    let key = json!({
-        "type": "service_account",
-        "private_key_id": "0123",
-        "private_key": include_str!("oauth/service_account_key.pem"),
-        "client_email": "relay@project.iam.gserviceaccount.com",
-        "client_id": "1099",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    });
-    fs::write(&key_file, key.to_string()).unwrap();
-    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+    write_key(&key_file);
     let token_endpoint = format!("{}/token", gmail.oauth_url());
     home.environment("PILLARBOX__UPSTREAM__PROVIDER", "gmail")
         .environment("PILLARBOX__UPSTREAM__TRANSPORT", "gmail-api")

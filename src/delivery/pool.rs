@@ -434,10 +434,7 @@ impl Pool {
             warm.left().map_or(kept_for, |left| left.min(kept_for))
         };
         let next = self.warm.iter().map(left).min();
-        let no_login = match self.shared.options().login {
-            Some(_) => self.shared.login_wait().max(self.shared.logins.wait()),
-            None => Duration::ZERO,
-        };
+        let no_login = self.shared.login_wait();
         let is_needed = !no_login.is_zero() && self.warm.is_empty() && self.workers.is_empty();
         // The one that was used last is at the end.
         let last = expired.pop_if(|_| is_needed);

@@ -104,11 +104,8 @@ impl Shared {
 
     /// The same by what was last heard of all hosts as well.
     pub(super) fn login_wait(&self) -> Duration {
-        if !self.options().counts_logins() {
-            return Duration::ZERO;
-        }
         let of_all = self.seats().map_or(Duration::ZERO, |seats| seats.hour_is_spent_for());
-        self.logins.wait().max(of_all)
+        self.own_login_wait().max(of_all)
     }
 
     /// When the next message leaves: where the hour is spent by all hosts, they have said when that ends.

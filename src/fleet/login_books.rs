@@ -5,17 +5,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use tokio_postgres::{
-    Client, Row,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
     books::Trouble,
     hosts::LoggedIn,
     link::{Link, said},
     logins::{Login, LoginAnswer, LoginAsk, LoginBooks, Page, Renewal, Renewed, Spans, Wish},
-    postgres::{Postgres, end},
+    postgres::{Postgres, Value, end},
 };
 
 /// The moment by which a page is judged, in milliseconds: the account's row keeps it from going back.
@@ -133,7 +130,7 @@ async fn write(
     account: &str,
     (before, after): (&Page, &Page),
 ) -> Result<(), Trouble> {
-    let of_account: (&(dyn ToSql + Sync), Type) = (&account, Type::TEXT);
+    let of_account: Value<'_> = (&account, Type::TEXT);
     let gone = gone(&before.logins, &after.logins);
     if !gone.is_empty() {
         let values = [of_account.clone(), (&gone as _, Type::INT8_ARRAY)];

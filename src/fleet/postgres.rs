@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 
 use super::{
     books::{
@@ -132,6 +135,9 @@ const SWEEP_LOGINS: &str = "
     WITH wishes AS (DELETE FROM pillarbox.login_wish WHERE until < clock_timestamp() - interval '1 hour')
     DELETE FROM pillarbox.login
     WHERE greatest(at + interval '1 hour', open_until) < clock_timestamp() - interval '1 hour'";
+
+/// A value of a statement, with its type.
+pub(super) type Value<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Books in a database of PostgreSQL.
 #[derive(Debug)]
@@ -424,6 +430,7 @@ fn integer(recipients: u32) -> i32 {
     i32::try_from(recipients).unwrap_or(i32::MAX)
 }
 
+/// As statements name a span.
 pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }

@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{
-    Client, Error, Row as Answer,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{Client, Error, Row as Answer, types::Type};
 use tracing::warn;
 
-use super::schema::Version;
+use super::{
+    postgres::{Value, millis},
+    schema::Version,
+};
 
 /// An id as it is stored.
 pub(crate) type Id = [u8; 16];
@@ -119,12 +119,6 @@ fn all<T>(
 ) -> Result<Vec<T>, Error> {
     answers.iter().map(read).filter_map(Result::transpose).collect()
 }
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
-}
-
-type Value<'a> = (&'a (dyn ToSql + Sync), Type);
 
 async fn changed(client: &Client, statement: &str, values: &[Value<'_>]) -> Result<u64, Error> {
     client.execute_typed(statement, values).await

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
 use super::{
     books::Trouble,
     link::{Link, said},
-    postgres::{Postgres, length, millis},
+    postgres::{Postgres, Value, length, millis},
     vault::{Kept, KeyId, SEALED_MAX, TokenBooks},
 };
 
@@ -93,8 +93,6 @@ impl TokenBooks for Postgres {
         self.changes_one(FORGET, &[]).await.map(drop)
     }
 }
-
-type Value<'a> = (&'a (dyn ToSql + Sync), Type);
 
 fn text<'a>(value: &'a &'a str) -> Value<'a> {
     (value, Type::TEXT)

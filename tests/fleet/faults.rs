@@ -74,9 +74,7 @@ impl Place {
     fn new(name: &'static str, gmail: &Gmail, (port, database): (u16, &str)) -> Self {
         let network = Network::before(port);
         let mut host = Host::at(name, gmail, LIMIT, (network.port, database));
-        let (connections, logins) = (CONNECTIONS.to_string(), LOGINS.to_string());
-        host.home.set_environment("PILLARBOX__UPSTREAM__CONNECTIONS", &connections);
-        host.home.set_environment("PILLARBOX__UPSTREAM__LOGINS_PER_HOUR", &logins);
+        host.allow(CONNECTIONS, LOGINS);
         let (library, wall) = (host.home.path("wall_clock.so"), host.home.path("wall-clock"));
         compile(&library);
         host.home.set_environment("LD_PRELOAD", &library.display().to_string());

@@ -10,13 +10,12 @@ fn hosts<const NUMBER: usize>(
     names: [&'static str; NUMBER],
     gmail: &Gmail,
     database: (&Postgres, &str),
-    (connections, logins): (u32, u32),
+    (connections, logins): (u64, u64),
 ) -> [Host; NUMBER] {
     names.map(|name| {
         let (server, database) = database;
         let mut host = Host::at(name, gmail, 1_000, (server.port, database));
-        host.home.set_environment("PILLARBOX__UPSTREAM__CONNECTIONS", &connections.to_string());
-        host.home.set_environment("PILLARBOX__UPSTREAM__LOGINS_PER_HOUR", &logins.to_string());
+        host.allow(connections, logins);
         host.start()
     })
 }

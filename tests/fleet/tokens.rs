@@ -1,9 +1,5 @@
 //! Daemons of a fleet that log in with tokens: one of them fetches, all use it, and nobody one that was refused.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
-
-use serde_json::json;
-
 use super::{Host, until};
 use crate::support::{
     daemon::Upstream,
@@ -11,6 +7,7 @@ use crate::support::{
     gmail::Gmail,
     outage::home_without_brakes,
     postgres::{PASSWORD, Postgres},
+    service_account::write_key,
 };
 
 /// A host that logs in as a service account that may act for the mailbox.
@@ -18,16 +15,7 @@ fn host(name: &'static str, gmail: &Gmail, (server, database): (&Postgres, &str)
     let upstream = Upstream { login: None, ..gmail.upstream() };
     let home = home_without_brakes(&upstream, 100);
     let key_file = home.path("key.json");
-    let key = json!({
-        "type": "service_account",
-        "private_key_id": "0123",
-        "private_key": include_str!("../oauth/service_account_key.pem"),
-        "client_email": "relay@project.iam.gserviceaccount.com",
-        "client_id": "1099",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    });
-    fs::write(&key_file, key.to_string()).expect("a file");
-    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    write_key(&key_file);
     let token_endpoint = format!("{}/token", gmail.oauth_url());
     let home = home
         .environment("PILLARBOX__UPSTREAM__USERNAME", "relay@gmail.com")

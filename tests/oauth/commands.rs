@@ -13,11 +13,12 @@ use pillarbox::sandbox::{
 };
 use tokio::runtime::Runtime;
 
-use super::scene::{PATIENCE, write_key};
+use super::scene::PATIENCE;
 use crate::support::{
     browser::{browse, consent},
     client::Client,
     daemon::{Home, Upstream, within},
+    service_account::write_key,
 };
 
 /// A configuration for tokens, with the look-alike behind it.
@@ -385,7 +386,7 @@ fn a_service_account_is_described_and_needs_no_consent() {
     desk.configure("auth = \"service-account\"\nservice_account_file = \"key.json\"\n");
     let (code, text) = desk.output(&["check"]);
     assert!(code == Some(78) && text.contains("key.json"), "{text}");
-    write_key(&desk.home.path("key.json"), "relay@project.iam.gserviceaccount.com");
+    write_key(&desk.home.path("key.json"));
     let (code, text) = desk.output(&["auth", "status"]);
     assert_eq!(code, Some(0), "{text}");
     for words in

@@ -1,8 +1,8 @@
 //! A pool that logs in with tokens, its queue and its upstream with the token endpoint.
 
-use std::{net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::support::lookalike_clock::lookalike_clock;
+use crate::support::{lookalike_clock::lookalike_clock, service_account::write_key};
 use pillarbox::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     delivery::{
@@ -89,7 +89,7 @@ impl Scene {
     pub(super) async fn with_service_account(edit: impl FnOnce(&mut sandbox::Options)) -> Self {
         let mut scene = Self::with(edit).await;
         let key_file = scene.directory.path().join("service-account.json");
-        write_key(&key_file, "relay@project.iam.gserviceaccount.com");
+        write_key(&key_file);
         scene.tokens.grant = Grant::ServiceAccount { key_file };
         scene
     }
@@ -280,18 +280,4 @@ pub(super) fn stored(refresh_token: &str, now: Timestamp) -> Stored {
         access: None,
         stored_at: now,
     }
-}
-
-/// The JSON key of a service account.
-pub(super) fn write_key(path: &std::path::Path, email: &str) {
-    let key = serde_json::json!({
-        "type": "service_account",
-        "private_key_id": "0123",
-        "private_key": include_str!("service_account_key.pem"),
-        "client_email": email,
-        "client_id": "1099",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    });
-    std::fs::write(path, key.to_string()).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -11,7 +11,8 @@ use pillarbox::{
 use ring::signature::{KeyPair as _, RsaKeyPair};
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
-use super::scene::{Scene, write_key};
+use super::scene::Scene;
+use crate::support::service_account::write_key;
 
 /// The public half of the test's key, with which the token endpoint checks the signature.
 pub(super) fn public_key() -> Vec<u8> {
@@ -93,7 +94,7 @@ async fn a_key_file_that_cannot_be_used_is_named_and_looked_at_again_soon() {
         "{state:?}"
     );
     assert_eq!(state.until.unwrap().since(scene.clock.wall()), Duration::from_secs(60));
-    write_key(&key_file, "relay@project.iam.gserviceaccount.com");
+    write_key(&key_file);
     scene.clock.advance(Duration::from_secs(61));
     scene.until_received(1).await;
 }

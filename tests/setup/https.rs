@@ -8,10 +8,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::scene::{ACCOUNT, PASSWORD, Scene, write_secret};
+use super::scene::{ACCOUNT, PASSWORD, Scene};
 use crate::support::{
     browser::{browse, consent},
     daemon::free_port,
+    service_account::write_key,
 };
 
 /// From now on the port leads to the other one. Its threads end with their connections.
@@ -34,16 +35,9 @@ fn open(port: u16, to: u16) {
 
 /// The key of a service account that may act for the mailbox.
 fn key_file(scene: &Scene) -> String {
-    let key = json!({
-        "type": "service_account",
-        "private_key_id": "0123",
-        "private_key": include_str!("../oauth/service_account_key.pem"),
-        "client_email": "relay@project.iam.gserviceaccount.com",
-        "client_id": "1099",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    });
-    write_secret(&scene.path("key.json"), &key.to_string());
-    scene.path("key.json").display().to_string()
+    let path = scene.path("key.json");
+    write_key(&path);
+    path.display().to_string()
 }
 
 #[test]

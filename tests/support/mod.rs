@@ -17,6 +17,7 @@ pub(crate) mod outage;
 pub(crate) mod playground;
 pub(crate) mod pooler;
 pub(crate) mod postgres;
+pub(crate) mod service_account;
 pub(crate) mod submitter;
 pub(crate) mod syncs;
 pub(crate) mod terminal;

@@ -1,10 +1,10 @@
 //! Figures of the books in a PostgreSQL that syncs: a few in each run of the tests, as many as the bench asks for in its own.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{A, ACCOUNT, Scene, ask, granted, ticket};
+use super::scene::{A, ACCOUNT, Scene, ask, granted, of_environment, ticket};
 use crate::{
     budget::Limit,
     clock::Stopwatch,
@@ -18,10 +18,6 @@ const MESSAGES: &str = "PILLARBOX_FLEET_MESSAGES";
 /// Recipients of the last 24 hours that each claim adds up: an account of Workspace that is nearly spent.
 const SPENT: i32 = 1_900;
 const LIMIT: u32 = 2_000;
-
-fn of_environment(name: &str, otherwise: u32) -> u32 {
-    env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
-}
 
 /// A message of a host: reserved, sent by nobody, and settled.
 async fn one_message(books: &Postgres, host: &str, spent: u32) {

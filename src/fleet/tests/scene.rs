@@ -8,6 +8,7 @@ pub(crate) mod network;
 mod postgres;
 
 use std::{
+    env,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -141,6 +142,11 @@ pub(super) fn ask(recipients: u32, limit: u32) -> Ask {
         heard: 0,
         probe: false,
     }
+}
+
+/// How much a figure is measured with: as the caller of the test asks for, or little.
+pub(crate) fn of_environment(name: &str, otherwise: u32) -> u32 {
+    env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
 /// What was granted; nothing where the day is full.

@@ -4,13 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::scene::{ACCOUNT, Known, Scene};
+use super::scene::{ACCOUNT, Scene};
 use crate::{
     clock::{ManualClock, Timestamp},
     fleet::{
         Vault,
         books::Books as _,
-        options::{Database, Password},
         postgres::Postgres,
         reach::Reach,
         twin::Twin,
@@ -107,15 +106,9 @@ async fn what_is_over_goes_a_day_later_and_what_is_far_too_long_is_not_read() {
 async fn a_role_without_a_right_to_tokens_has_none_in_common_and_counts_all_the_same() {
     let scene = Scene::new();
     scene.books().forget_tokens().await.unwrap();
-    let role = format!("poor_{}", scene.database);
-    scene.sql(&format!(
-        "CREATE ROLE {role} LOGIN PASSWORD 'rows alone'; GRANT USAGE ON SCHEMA pillarbox TO {role};
-         GRANT SELECT ON pillarbox.version TO {role};
-         GRANT SELECT, INSERT, UPDATE ON pillarbox.account TO {role};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON pillarbox.reservation, pillarbox.login, pillarbox.login_wish TO {role}"
-    ));
-    let password: Option<Arc<dyn Password>> = Some(Arc::new(Known("rows alone")));
-    let books = Arc::new(Postgres::new(Database { user: role, password, ..scene.options() }));
+    let poor = scene.poor(false);
+    scene.sql(&format!("REVOKE ALL ON pillarbox.token FROM {}", poor.user));
+    let books = Arc::new(Postgres::new(poor));
     let reach = Arc::new(Reach::default());
     let vault = Vault::new(Arc::clone(&books) as _, Arc::clone(&reach), ACCOUNT.into());
     assert_eq!(vault.look(&[1; 16]).await, None);

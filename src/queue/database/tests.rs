@@ -4,6 +4,8 @@ mod answers;
 mod figures;
 mod rights;
 
+use std::fmt;
+
 use super::*;
 use crate::{
     clock::{ManualClock, SystemClock},
@@ -18,6 +20,24 @@ use crate::{
 /// What a busy machine may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+
+/// Looks again and again until it finds something; otherwise says what it has found instead.
+async fn until<T, E: fmt::Debug>(what: &str, mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let mut waited = Duration::ZERO;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(found) => assert!(waited < PATIENCE, "{what}: {found:?}"),
+        }
+        tokio::time::sleep(POLL).await;
+        waited += POLL;
+    }
+}
+
+/// The same until something is so.
+async fn until_so(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    until(what, async || is_so().await.then_some(()).ok_or(())).await;
+}
 
 struct Host {
     directory: tempfile::TempDir,
@@ -48,15 +68,11 @@ impl Host {
 
     /// The first recipient of a message, once it has come.
     async fn state(&self, id: QueueId) -> RecipientState {
-        let mut waited = Duration::ZERO;
-        loop {
-            if let Some(found) = self.queue.show(id).await.unwrap() {
-                return found.recipients()[0].state.clone();
-            }
-            assert!(waited < PATIENCE, "{id} never came");
-            tokio::time::sleep(POLL).await;
-            waited += POLL;
-        }
+        until("it never came", async || {
+            let found = self.queue.show(id).await.unwrap();
+            found.map(|found| found.recipients()[0].state.clone()).ok_or(id)
+        })
+        .await
     }
 }
 
@@ -199,12 +215,8 @@ async fn a_clean_stop_leaves_the_mail_to_others_at_once_and_one_of_them_takes_it
     first.queue.hold(ids[0], Timestamp(1), "asked".into()).await.unwrap();
     first.queue.close().await;
     let third = Host::start(&scene, "third");
-    let mut waited = Duration::ZERO;
-    while second.queue.totals().messages + third.queue.totals().messages < 20 {
-        assert!(waited < PATIENCE, "it never came");
-        tokio::time::sleep(POLL).await;
-        waited += POLL;
-    }
+    let taken = || second.queue.totals().messages + third.queue.totals().messages;
+    until_so("it never came", async || taken() >= 20).await;
     let taker = if third.queue.totals().messages > 0 { &third } else { &second };
     assert_eq!(taker.queue.totals().messages, 20, "a queue goes as a whole");
     let held = taker.state(ids[0]).await;

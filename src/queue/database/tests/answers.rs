@@ -34,39 +34,26 @@ impl Stage {
 
     /// Takes a claim again and again until there is one.
     async fn claim(&self) -> ClaimedMessage {
-        let mut waited = Duration::ZERO;
-        loop {
-            let claim = self.host.queue.claim_due(SystemClock::new().now(), LIMITS).await;
-            if let Ok(Claim::Message(claimed)) = claim {
-                return claimed;
+        until("it is never claimed", async || {
+            match self.host.queue.claim_due(SystemClock::new().now(), LIMITS).await {
+                Ok(Claim::Message(claimed)) => Ok(claimed),
+                other => Err(other),
             }
-            assert!(waited < PATIENCE, "{claim:?}");
-            tokio::time::sleep(POLL).await;
-            waited += POLL;
-        }
+        })
+        .await
     }
 
     /// Waits until the queue is open again.
     async fn reopened(&self) {
-        let mut waited = Duration::ZERO;
-        while self.host.queue.shared.is_in_trouble() {
-            assert!(waited < PATIENCE, "it stays closed");
-            tokio::time::sleep(POLL).await;
-            waited += POLL;
-        }
+        until_so("it stays closed", async || !self.host.queue.shared.is_in_trouble()).await;
     }
 
     async fn until(&self, sql: &str, expected: &str) {
-        let mut waited = Duration::ZERO;
-        loop {
+        until(sql, async || {
             let found = self.scene.sql(sql);
-            if found == expected {
-                return;
-            }
-            assert!(waited < PATIENCE, "{sql}: {found}");
-            tokio::time::sleep(POLL).await;
-            waited += POLL;
-        }
+            if found == expected { Ok(()) } else { Err(found) }
+        })
+        .await;
     }
 }
 
@@ -133,13 +120,11 @@ async fn a_database_that_fails_again_and_again_in_claims_keeps_no_message_for_mi
     let id = stage.host.accept().await;
     for _ in 0..3 {
         stage.network.lose((CLAIM, COMMIT), Loss::Cut);
-        let mut waited = Duration::ZERO;
-        while !stage.network.has_lost() {
+        until_so("it is never claimed", async || {
             drop(stage.host.queue.claim_due(SystemClock::new().now(), LIMITS).await);
-            assert!(waited < PATIENCE, "it is never claimed");
-            tokio::time::sleep(POLL).await;
-            waited += POLL;
-        }
+            stage.network.has_lost()
+        })
+        .await;
         stage.reopened().await;
     }
     let claim = stage.host.queue.claim_due(SystemClock::new().now(), LIMITS).await.unwrap();

@@ -1,13 +1,13 @@
 //! Figures of a queue in a PostgreSQL that syncs: a few messages in each run of the tests, as many as the bench asks for in
 //! its own.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
-use super::{PATIENCE, POLL, open, relayed};
+use super::{open, relayed, until_so};
 use crate::{
     budget::Limit,
     clock::{Clock as _, Stopwatch, SystemClock},
-    fleet::tests::scene::Scene,
+    fleet::tests::scene::{Scene, of_environment},
     queue::{
         Claim, ClaimLimits, ClaimedMessage, Queue,
         fixtures::{LIMITS, accept},
@@ -23,10 +23,6 @@ const PASSING: &str = "PILLARBOX_FLEET_PASSING";
 /// How many are sent, of which the middle is told.
 const SENT: usize = 50;
 const UNLIMITED: ClaimLimits = ClaimLimits { limit: Limit::NONE, ..LIMITS };
-
-fn of_environment(name: &str, otherwise: u32) -> u32 {
-    env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
-}
 
 async fn claim(queue: &Queue) -> ClaimedMessage {
     match queue.claim_due(SystemClock::new().now(), UNLIMITED).await.unwrap() {
@@ -131,12 +127,8 @@ async fn a_claim_among_many_that_wait_beside_a_long_history() {
 /// Rows that were read by way of the index that has them by their queue, once the server has counted the last removal.
 async fn rows_read_by_queue(scene: &Scene) -> u64 {
     let removed = "SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'message'";
-    let mut waited = Duration::ZERO;
-    while scene.sql(removed).parse::<usize>().unwrap() < SENT {
-        assert!(waited < PATIENCE, "the server never counted them");
-        tokio::time::sleep(POLL).await;
-        waited += POLL;
-    }
+    let are_counted = async || scene.sql(removed).parse::<usize>().unwrap() >= SENT;
+    until_so("the server never counted them", are_counted).await;
     let read =
         "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'message_queue_id_idx'";
     scene.sql(read).parse().unwrap()
