@@ -51,7 +51,7 @@ fn with_mail(home: &Home) -> (crate::support::daemon::Daemon, String) {
 fn shown(home: &Home, words: &str, columns: u16) -> String {
     let mut command = home.command(words.split(' '));
     command.env("TERM", "xterm-256color").env("CLICOLOR_FORCE", "1").env("COLORTERM", "truecolor");
-    let (_, shown) = AtTerminal::run(command, columns).end();
+    let (_, shown) = AtTerminal::run(&command, columns).end();
     shown.replace("\r\n", "\n")
 }
 

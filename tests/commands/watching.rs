@@ -28,7 +28,7 @@ fn watched(columns: u16) -> (Home, Daemon, AtTerminal) {
 fn at_terminal(home: &Home, columns: u16) -> AtTerminal {
     let mut command = home.command(["status", "--watch=1"]);
     command.env("TERM", "xterm-256color");
-    AtTerminal::run(command, columns)
+    AtTerminal::run(&command, columns)
 }
 
 /// Each screen that was drawn, without what moves the cursor.

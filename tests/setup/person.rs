@@ -382,7 +382,7 @@ fn there_are_no_colours_with_and_without_no_color() {
             .envs(value.map(|value| ("NO_COLOR", value)))
             .env("COLORTERM", "truecolor")
             .env("CLICOLOR_FORCE", "1");
-        let mut terminal = AtTerminal::run(command, 120);
+        let mut terminal = AtTerminal::run(&command, 120);
         terminal.answer("Gmail account", "x");
         terminal.wait_for("not a full address");
         assert_harmless(&terminal.kill());

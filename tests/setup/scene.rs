@@ -134,7 +134,7 @@ impl Scene {
 
     /// A person runs it.
     pub(super) fn at_terminal(&self, arguments: &[&str]) -> AtTerminal {
-        AtTerminal::run(self.command(arguments), 80)
+        AtTerminal::run(&self.command(arguments), 80)
     }
 
     /// A script runs it, with this on standard input: the exit code, standard output, standard error.

@@ -24,6 +24,23 @@ use super::daemon::within;
 /// How long words may take to appear; far more than they need, for a machine under load.
 const WORDS_WITHIN: Duration = Duration::from_secs(30);
 
+/// The same command, which nobody started in the background: a shell has such a job ignore the key that interrupts, and so would
+/// everything that it starts.
+fn as_a_person_does(command: &Command) -> Command {
+    let mut person = Command::new("env");
+    person.arg("--default-signal=INT,QUIT").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => person.env(name, value),
+            None => person.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        person.current_dir(directory);
+    }
+    person
+}
+
 /// A program at a terminal.
 pub(crate) struct AtTerminal {
     hands: File,
@@ -36,7 +53,8 @@ pub(crate) struct AtTerminal {
 
 impl AtTerminal {
     /// Runs it at a terminal of so many columns.
-    pub(crate) fn run(mut command: Command, columns: u16) -> Self {
+    pub(crate) fn run(command: &Command, columns: u16) -> Self {
+        let mut command = as_a_person_does(command);
         let hands = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&hands).expect("it is ours");
         unlockpt(&hands).expect("it opens");
