@@ -22,6 +22,8 @@ mod options;
 mod own_file;
 #[cfg(feature = "fleet")]
 mod postgres;
+#[cfg(feature = "fleet")]
+mod processes;
 mod reach;
 #[cfg(feature = "fleet")]
 mod register;

@@ -95,7 +95,6 @@ fn kill_under_load(kills: usize, random: &mut fastrand::Rng, backend: &Backend) 
         }
         let at = SystemClock::new().wall();
         daemon.kill();
-        backend.forget_the_dead();
         let (next, took) = start_timed(&home);
         killed.push(Kill { at, over: SystemClock::new().wall() });
         assert!(took < START_WITHIN, "greeting only {took:?} after a kill:\n{}", tail(&home.log()));
@@ -137,7 +136,6 @@ fn kill_within_a_budget(kills: usize, backend: &Backend) {
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(random.u64(100..500)));
         daemon.kill();
-        backend.forget_the_dead();
         daemon = start_timed(&home).0;
         assert!(gmail.recipients() <= SMALL_BUDGET as usize, "{} recipients", gmail.recipients());
     }

@@ -12,7 +12,7 @@ use super::{
     books::Trouble,
     calls::{Call, Calls},
     options::{Database, Place, TlsFiles},
-    schema, tls,
+    processes, schema, tls,
 };
 
 /// How long anything may take that is asked of the database, with the wait for others of this host who ask.
@@ -114,6 +114,7 @@ impl Link {
     async fn open(&self) -> Result<Open, Trouble> {
         let open = self.connect().await?;
         schema::ensure(&open.client, said).await?;
+        processes::end_the_dead(&open.client, said).await?;
         Ok(open)
     }
 

@@ -13,6 +13,7 @@ use super::{
     link::{Link, said},
     logins::{Login, LoginAnswer, LoginAsk, LoginBooks, Page, Renewal, Renewed, Spans, Wish},
     postgres::{Postgres, Value, end},
+    processes::Process,
 };
 
 /// The moment by which a page is judged, in milliseconds: the account's row keeps it from going back.
@@ -31,8 +32,8 @@ const WISHES: &str = "
     FROM pillarbox.login_wish WHERE account = $1";
 
 const PUT_LOGIN: &str = "
-    INSERT INTO pillarbox.login (account, token, host, at, open_until)
-    VALUES ($1, $2, $3, to_timestamp($4::float8 / 1000), to_timestamp($5::float8 / 1000))
+    INSERT INTO pillarbox.login (account, token, host, at, open_until, process)
+    VALUES ($1, $2, $3, to_timestamp($4::float8 / 1000), to_timestamp($5::float8 / 1000), $6)
     ON CONFLICT (account, token) DO UPDATE SET at = excluded.at, open_until = excluded.open_until";
 
 const PUT_WISH: &str = "
@@ -141,6 +142,8 @@ async fn write(
         let values = [of_account.clone(), (&gone as _, Type::TEXT_ARRAY)];
         client.execute_typed(REMOVE_WISHES, &values).await.map_err(said)?;
     }
+    // A row that is there keeps the process that has made it.
+    let process = Process::own_name();
     for (token, login) in changed(&before.logins, &after.logins) {
         let (at, open_until) = (millis(login.at), millis(login.open_until));
         let values = [
@@ -149,6 +152,7 @@ async fn write(
             (&login.host as _, Type::TEXT),
             (&at as _, Type::INT8),
             (&open_until as _, Type::INT8),
+            (&process as _, Type::TEXT),
         ];
         client.execute_typed(PUT_LOGIN, &values).await.map_err(said)?;
     }

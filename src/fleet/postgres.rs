@@ -17,6 +17,7 @@ use super::{
     },
     link::{Held, Link, said},
     options::Database,
+    processes::Process,
     schema::{self, Version},
 };
 use crate::{
@@ -69,9 +70,9 @@ const RESERVE: &str = "
         WHERE name = $1 RETURNING fence, latest
     )
     INSERT INTO pillarbox.reservation
-        (account, fence, host, token, recipients, settled, lease_until, counts_until, ledger)
+        (account, fence, host, token, recipients, settled, lease_until, counts_until, ledger, process)
     SELECT $1, fence, $2, $3, $4, $5, latest + $6 * interval '1 millisecond',
-           latest + ($6 + $7) * interval '1 millisecond', $8
+           latest + ($6 + $7) * interval '1 millisecond', $8, $9
     FROM moment RETURNING fence";
 
 /// What was spent counts for a window from now on: the upstream counts when it accepts.
@@ -411,6 +412,7 @@ async fn insert(
     (token, recipients, settled, lease): (i64, u32, bool, Duration),
 ) -> Result<i64, Trouble> {
     let (recipients, lease, window) = (integer(recipients), millis(lease), millis(WINDOW));
+    let process = Process::own_name();
     let values = [
         (&account as _, Type::TEXT),
         (&host as _, Type::TEXT),
@@ -420,6 +422,7 @@ async fn insert(
         (&lease as _, Type::FLOAT8),
         (&window as _, Type::FLOAT8),
         (&ledger as _, Type::INT8),
+        (&process as _, Type::TEXT),
     ];
     let row = client.query_typed_one(RESERVE, &values).await.map_err(said)?;
     row.try_get(0).map_err(said)

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::{
     postgres::{Value, millis},
+    processes::Process,
     schema::Version,
 };
 
@@ -70,8 +71,8 @@ const OWN: &str = "
     FROM pillarbox.queue WHERE number = $1 AND NOT taken FOR KEY SHARE";
 
 const INTRODUCE: &str = "
-    INSERT INTO pillarbox.queue (host, lease_until)
-    VALUES ($1, clock_timestamp() + $2 * interval '1 ms') RETURNING number";
+    INSERT INTO pillarbox.queue (host, lease_until, process)
+    VALUES ($1, clock_timestamp() + $2 * interval '1 ms', $3) RETURNING number";
 
 const RENEW: &str = "
     UPDATE pillarbox.queue SET lease_until = clock_timestamp() + $2 * interval '1 ms'
@@ -132,7 +133,9 @@ pub(super) async fn own(client: &Client, queue: i64) -> Result<Option<Version>, 
 
 pub(super) async fn introduce(client: &Client, host: &str, lease: Duration) -> Result<i64, Error> {
     let lease = millis(lease);
-    let values: [Value<'_>; 2] = [(&host, Type::TEXT), (&lease, Type::FLOAT8)];
+    let process = Process::own_name();
+    let values: [Value<'_>; 3] =
+        [(&host, Type::TEXT), (&lease, Type::FLOAT8), (&process, Type::TEXT)];
     client.query_typed_one(INTRODUCE, &values).await?.try_get(0)
 }
 

@@ -123,6 +123,12 @@ const STEPS: &[Step] = &[Step { oldest: 1, statements: "
     ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
     COMMENT ON TABLE pillarbox.token IS
         'Access tokens, sealed with a key that only the hosts know, which key_id names. No sealed: it was refused. fetcher: has the next one until fetch_until.';
+" }, Step { oldest: 3, statements: "
+    ALTER TABLE pillarbox.login ADD COLUMN process text;
+    ALTER TABLE pillarbox.reservation ADD COLUMN process text;
+    ALTER TABLE pillarbox.queue ADD COLUMN process text;
+    COMMENT ON COLUMN pillarbox.login.process IS
+        'Who holds it: boot and namespace, number and chance. When it is dead the next one of its machine need not wait for the lease.';
 " }];
 
 /// The version that this program works with.

@@ -9,6 +9,8 @@ mod logins;
 pub(crate) mod memory;
 mod model;
 #[cfg(feature = "fleet")]
+mod processes;
+#[cfg(feature = "fleet")]
 mod rights;
 mod roll;
 #[cfg(feature = "fleet")]

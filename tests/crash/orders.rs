@@ -161,7 +161,6 @@ fn kill_over_orders(kills: usize, backend: &Backend) {
             while marks(&home) == before && !is_over.load(Ordering::Relaxed) {}
         }
         daemon.kill();
-        backend.forget_the_dead();
         let (told, unanswered) = person.join().expect("no panic");
         daemon = home.start();
         backend.until_it_is_taken_over();

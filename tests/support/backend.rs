@@ -35,16 +35,6 @@ impl Backend {
         }
     }
 
-    /// After a kill and before the next start: as if the time of its leases had passed, also of the attempt for which all
-    /// hosts wait.
-    pub(crate) fn forget_the_dead(&self) {
-        if let Self::Database(server, name) = self {
-            let statement = "UPDATE pillarbox.queue SET lease_until = '-infinity';
-                UPDATE pillarbox.account SET probe_until = latest WHERE probe_until IS NOT NULL";
-            server.sql(name, statement);
-        }
-    }
-
     /// Waits until the new start has everything that the dead one had.
     pub(crate) fn until_it_is_taken_over(&self) {
         if let Self::Database(server, name) = self {

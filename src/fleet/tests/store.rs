@@ -332,7 +332,7 @@ async fn tables_of_version_1_become_those_of_today_with_what_is_in_them() {
          ALTER TABLE pillarbox.account DROP COLUMN word_number, DROP COLUMN word, DROP COLUMN word_said_at,
              DROP COLUMN word_at, DROP COLUMN probe_token, DROP COLUMN probe_host, DROP COLUMN probe_until,
              DROP COLUMN notice_by, DROP COLUMN notice_until;
-         ALTER TABLE pillarbox.reservation DROP COLUMN ledger;
+         ALTER TABLE pillarbox.reservation DROP COLUMN ledger, DROP COLUMN process;
          UPDATE pillarbox.version SET number = 1",
     );
     assert_eq!(spent(&scene.books()).await, 3);
