@@ -81,6 +81,14 @@ impl Scene {
         ));
     }
 
+    /// As if a host had been on another machine, of which nobody here knows what is dead.
+    fn move_away(&self, host: &Host) {
+        let name = host.name;
+        self.sql(&format!(
+            "UPDATE pillarbox.queue SET process = 'another machine' WHERE host = '{name}'"
+        ));
+    }
+
     /// Waits until everything has arrived, once.
     fn expect_all(&self, hosts: &[&Host]) {
         let all = || hosts.iter().flat_map(|host| &host.acknowledged);
@@ -136,6 +144,7 @@ fn what_a_killed_host_has_accepted_another_sends_all_of_it_and_once() {
     dead.submit(12, 500);
     // More than one row of octets.
     dead.submit(2, 700_000);
+    scene.move_away(&dead);
     daemon.kill();
     fs::remove_dir_all(dead.home.state()).expect("its directory was there");
     let _other = other.home.start();
@@ -154,6 +163,7 @@ fn mail_of_a_dead_host_leaves_within_a_minute_of_its_death() {
     let _other = other.home.start();
     let daemon = dead.start_cut_off();
     dead.submit(3, 500);
+    scene.move_away(&dead);
     daemon.kill();
     let clock = SystemClock::new();
     let death = clock.now().since_boot_ms;
@@ -162,6 +172,29 @@ fn mail_of_a_dead_host_leaves_within_a_minute_of_its_death() {
     println!("fleet death to departure: {time} s");
     assert!((15..60).contains(&time), "{time} s: the lease is 30 s and renewed every 5 to 7");
     assert_eq!(scene.gmail.duplicates(), 0);
+}
+
+#[test]
+fn a_host_that_is_killed_and_started_again_waits_for_no_lease_of_its_own() {
+    let scene = Scene::new();
+    let mut host = scene.host("again");
+    let daemon = host.home.start();
+    host.submit(1, 500);
+    scene.expect_all(&[&host]);
+    let connections = "SELECT count(*) FROM pillarbox.login WHERE open_until > clock_timestamp()";
+    assert_eq!(scene.sql(connections), "1", "the one is open that carried the message");
+    daemon.kill();
+    let daemon = host.start_cut_off();
+    host.submit(3, 500);
+    daemon.kill();
+    let again = host.home.start();
+    let clock = SystemClock::new();
+    let start = clock.now().since_boot_ms;
+    scene.expect_all(&[&host]);
+    let time = (clock.now().since_boot_ms - start) / 1_000;
+    assert!(time < 20, "{time} s: its mail has a lease of 30 s, and its connection one of 60");
+    assert_eq!(scene.gmail.duplicates(), 0);
+    assert!(again.terminate(PATIENCE).success());
 }
 
 #[test]

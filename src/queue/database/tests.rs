@@ -50,8 +50,17 @@ impl Host {
     }
 
     fn start_by(database: fleet::Database, name: &str) -> Self {
+        Self::start_with(database, name, Arc::new(SystemClock::new()))
+    }
+
+    /// One that never comes to renew its lease, because no time passes for it.
+    fn start_still(database: fleet::Database, name: &str) -> Self {
+        let clock = ManualClock::new(SystemClock::new().wall());
+        Self::start_with(database, name, Arc::new(clock))
+    }
+
+    fn start_with(database: fleet::Database, name: &str, clock: Arc<dyn Clock>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let clock = Arc::new(SystemClock::new());
         let queue = open_at(database, name, directory.path(), clock).unwrap();
         Self { directory, queue }
     }
@@ -101,7 +110,7 @@ fn open_at(
     Queue::open_in_database(options, &database, clock, Faults::default())
 }
 
-/// As if nothing had been heard of a host for longer than its lease.
+/// As if nothing had been heard of a host, whose clock stands still, for longer than its lease.
 fn silence(scene: &Scene, name: &str) {
     scene.sql(&format!(
         "UPDATE pillarbox.queue SET lease_until = clock_timestamp() - interval '1 s' WHERE host = '{name}'"
@@ -117,7 +126,8 @@ fn relayed(claimed: &ClaimedMessage) -> Settlement {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_silent_host_had_comes_to_another_and_it_sends_nothing_any_more() {
     let scene = Scene::new();
-    let silent = Host::start(&scene, "silent");
+    let clock = ManualClock::new(SystemClock::new().wall());
+    let silent = Host::start_with(scene.options(), "silent", Arc::new(clock.clone()));
     let (sent, unsent) = (silent.accept().await, silent.accept().await);
     let waiting = silent.accept().await;
     let in_doubt = silent.claim().await;
@@ -137,6 +147,7 @@ async fn what_a_silent_host_had_comes_to_another_and_it_sends_nothing_any_more()
     let mut draft = silent.queue.begin(envelope(Timestamp(1))).unwrap();
     draft.write(b"Subject: late\r\n\r\n\r\n").await.unwrap();
     silent.queue.enqueue(draft).await.unwrap_err();
+    clock.advance(Duration::from_secs(10));
     let why = silent.queue.failed().await;
     assert!(why.contains("another host has taken over"), "{why}");
     silent.queue.settle(claimed.id, relayed(&claimed)).await.unwrap_err();
@@ -163,7 +174,7 @@ async fn what_a_silent_host_had_comes_to_another_and_it_sends_nothing_any_more()
 async fn that_a_dot_was_noted_elsewhere_is_remembered_until_what_follows_from_it_is_written() {
     let scene = Scene::new();
     let leave = async |name: &str| {
-        let silent = Host::start(&scene, name);
+        let silent = Host::start_still(scene.options(), name);
         silent.accept().await;
         let claimed = silent.claim().await;
         silent.queue.final_dot(claimed.id).await.unwrap();

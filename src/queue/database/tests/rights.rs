@@ -17,8 +17,7 @@ async fn the_rights_that_the_handbook_lists_are_enough_for_everything_that_a_que
     Host::start(&scene, "owner").queue.close().await;
     scene.sql(NO_DAYS);
     let poor = scene.poor(true);
-    let start = |name| Host::start_by(poor.clone(), name);
-    let dead = start("dead");
+    let dead = Host::start_still(poor.clone(), "dead");
     assert_eq!(scene.sql(DAYS), "3", "the history of a new day");
     let (sent, left) = (dead.accept().await, dead.accept().await);
     let claimed = dead.claim().await;
@@ -29,7 +28,7 @@ async fn the_rights_that_the_handbook_lists_are_enough_for_everything_that_a_que
     dead.queue.hold(left, Timestamp(1), "asked".into()).await.unwrap();
     silence(&scene, "dead");
 
-    let other = start("other");
+    let other = Host::start_by(poor.clone(), "other");
     other.state(left).await;
     let mut body = other.queue.open_message(left).await.unwrap();
     assert!(body.next_block().unwrap().is_some(), "its octets were fetched");
