@@ -122,7 +122,7 @@ pub(super) async fn end_the_dead(
     }
     let end = END.replace("QUEUES", if has_queues { END_QUEUES } else { "" });
     client.execute_typed(&end, &[(&dead, Type::TEXT_ARRAY)]).await.map_err(said)?;
-    info!(processes = dead.len(), "what a start of this machine held that was killed is free");
+    info!(processes = dead.len(), "what dead processes of this machine held in the fleet is free");
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! Figures of a queue in a PostgreSQL that syncs: a few messages in each run of the tests, as many as the bench asks for in
 //! its own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
 
 use super::{open, relayed, until_so};
 use crate::{
@@ -20,6 +22,8 @@ const QUEUED: &str = "PILLARBOX_FLEET_QUEUED";
 const HISTORY: &str = "PILLARBOX_FLEET_HISTORY";
 /// Messages that come and go.
 const PASSING: &str = "PILLARBOX_FLEET_PASSING";
+/// How many of them at a time.
+const AT_A_TIME: u32 = 16;
 /// How many are sent, of which the middle is told.
 const SENT: usize = 50;
 const UNLIMITED: ClaimLimits = ClaimLimits { limit: Limit::NONE, ..LIMITS };
@@ -139,11 +143,18 @@ async fn the_tables_of_what_waits_stay_small_however_much_passes() {
     let passing = of_environment(PASSING, 500);
     let scene = Scene::new();
     let directory = tempfile::tempdir().unwrap();
-    let queue = open(&scene, "a", directory.path()).unwrap();
-    for _ in 0..passing {
-        accept(&queue, SystemClock::new().wall()).await;
-        send_one(&queue).await;
-    }
+    let queue = Arc::new(open(&scene, "a", directory.path()).unwrap());
+    // As clients and workers do it, beside each other.
+    let parts = (0..AT_A_TIME).map(|part| {
+        let queue = Arc::clone(&queue);
+        async move {
+            for _ in (part..passing).step_by(AT_A_TIME as usize) {
+                accept(&queue, SystemClock::new().wall()).await;
+                send_one(&queue).await;
+            }
+        }
+    });
+    parts.collect::<JoinSet<()>>().join_all().await;
     let octets = scene.sql(
         "SELECT sum(pg_total_relation_size(oid)) FROM pg_class
          WHERE oid IN ('pillarbox.message'::regclass, 'pillarbox.body'::regclass, 'pillarbox.queue'::regclass)",
