@@ -27,7 +27,7 @@ fn assert_same(from: &Stage, to: &Stage, states: bool) {
     for (there, here) in there.iter().zip(&here) {
         assert_eq!((there.id, &there.envelope), (here.id, &here.envelope));
         assert!(there.message == here.message, "the octets of {} differ", there.id);
-        let addresses = |carried: &pillarbox::queue::portable::PortableMessage| {
+        let addresses = |carried: &pillarbox::queue::offline::portable::PortableMessage| {
             carried.recipients.iter().map(|recipient| recipient.address.clone()).collect::<Vec<_>>()
         };
         assert_eq!(addresses(there), addresses(here));

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use crate::{
     cli::screen::Screen,
     exit::{Exit, Failure},
-    queue::{inspection::InspectionError, options::Options, recovery::QueueOpenError},
+    queue::{offline::inspection::InspectionError, options::Options, recovery::QueueOpenError},
     settings,
 };
 

@@ -11,13 +11,14 @@ use super::{
     id::QueueId,
     record::MessageRecord,
     reserved_ids::ReservedId,
-    restored::Restored,
     ruled::Ruled,
     schedule::Schedule,
     spool::{Finished, PartFile},
     spool_file::{self, BUFFER_BYTES, FrameError, Trailer},
+    state::Recipient,
 };
 use crate::{
+    clock::Timestamp,
     message::{
         envelope::Envelope,
         excerpt::{Excerpt, Wanted},
@@ -63,6 +64,19 @@ pub struct IncomingMessage {
     resend_of: Option<QueueId>,
     /// Its id, when the client has proposed it.
     reserved_id: Option<Arc<ReservedId>>,
+}
+
+/// What a message from another queue brings along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// Its recipients, in the order of the envelope.
+    pub(super) recipients: Vec<Recipient>,
+    /// From when its lifetime counts.
+    pub(super) lifetime_from: Timestamp,
+    /// When a person has it leave.
+    pub(super) not_before: Option<Timestamp>,
+    /// The account that has tried it last, where that is not the main one: what it may have sent no other one sends.
+    pub(super) account: Option<String>,
 }
 
 impl IncomingMessage {

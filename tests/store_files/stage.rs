@@ -13,8 +13,11 @@ use pillarbox::{
     clock::{Clock as _, ManualClock, Timestamp},
     message::envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
     queue::{
-        Claim, ClaimLimits, Outcome, Queue, Settlement, id::QueueId, inspection::Inspection,
-        options::Options, portable::PortableMessage, state::RecipientState,
+        Claim, ClaimLimits, Outcome, Queue, Settlement,
+        id::QueueId,
+        offline::{inspection::Inspection, portable::PortableMessage},
+        options::Options,
+        state::RecipientState,
     },
     smtp::dsn::{Content, Dsn, Notify, RecipientDsn},
 };

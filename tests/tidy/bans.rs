@@ -99,6 +99,16 @@ pub(super) const BANS: &[Ban] = &[
         reason: "invariant 7: the index is a trait; its files know what is below it",
     },
     Ban {
+        scope: "src/queue",
+        patterns: &[Segments("offline")],
+        allowed: &[
+            "src/queue/offline/*",
+            // A test, of schedules that come in with a message.
+            "src/queue/holding/schedules.rs",
+        ],
+        reason: "the running queue knows nothing of what is done with a queue that no daemon has",
+    },
+    Ban {
         scope: EVERYWHERE,
         patterns: &[Root("lettre")],
         allowed: &["src/message/notice.rs"],

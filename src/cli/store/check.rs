@@ -12,9 +12,11 @@ use crate::{
     clock::{Clock as _, SystemClock},
     exit::{Exit, Failure},
     queue::{
-        inspection::Inspection,
+        offline::{
+            inspection::Inspection,
+            verification::{self, Finding, Gravity, Summary},
+        },
         options::Options,
-        verification::{self, Finding, Gravity, Summary},
     },
 };
 

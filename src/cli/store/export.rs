@@ -19,7 +19,9 @@ use crate::{
     },
     exit::{Exit, Failure},
     queue::{
-        inspection::TakeError, kept::FOLDER as KEPT, options::Options, portable::PortableMessage,
+        kept::FOLDER as KEPT,
+        offline::{inspection::TakeError, portable::PortableMessage},
+        options::Options,
         state::Recipient,
     },
 };

@@ -32,10 +32,12 @@ use crate::{
     },
     queue::{
         Queue, QueueError,
-        incoming::IncomingMessage,
+        incoming::{IncomingMessage, Restored},
+        offline::{
+            portable::PortableMessage,
+            restored::{InFlight, Stopped},
+        },
         options::Options,
-        portable::PortableMessage,
-        restored::{InFlight, Restored, Stopped},
         ruled::Ruled,
     },
     smtp::{address::Address, dsn::Dsn},

@@ -14,7 +14,7 @@ use std::{
 use clap::ValueEnum;
 use rustix::fs::{Mode, OFlags};
 
-use crate::{message::mbox, queue::portable::PortableMessage, smtp::address::Address};
+use crate::{message::mbox, queue::offline::portable::PortableMessage, smtp::address::Address};
 
 /// Octets of one message: three times what the listener takes at most.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024 * 1024;

@@ -11,7 +11,8 @@ use crate::{
         Claim, Outcome, Settlement,
         faults::Step,
         fixtures::{LIMITS, Scene, accept, envelope},
-        restored::{InFlight, Restored, Stopped},
+        incoming::Restored,
+        offline::restored::{InFlight, Stopped},
         state::RecipientState,
     },
 };

@@ -10,7 +10,8 @@ use crate::{
     queue::{
         faults::Step,
         fixtures::{Scene, envelope},
-        restored::{Restored, Stopped},
+        incoming::Restored,
+        offline::restored::Stopped,
         state::RecipientState,
     },
 };

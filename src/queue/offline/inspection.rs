@@ -15,22 +15,22 @@ use std::{
 
 use thiserror::Error;
 
-use super::{
-    faults::Faults,
-    id::QueueId,
-    index::{Index, IndexError},
-    kept, marks,
-    portable::PortableMessage,
-    record::MessageRecord,
-    recovery::{self, QueueOpenError, StateLock},
-    sled_opening::{FOLDER, open_guarded},
-    spool::{self, Listing},
-    spool_file::{self, Described, ReadError},
-    state::RecipientState,
-};
+use super::portable::PortableMessage;
 use crate::{
     careful_file::{self, Links},
     message::envelope::Envelope,
+    queue::{
+        faults::Faults,
+        id::QueueId,
+        index::{Index, IndexError},
+        kept, marks,
+        record::MessageRecord,
+        recovery::{self, QueueOpenError, StateLock},
+        sled_opening::{FOLDER, open_guarded},
+        spool::{self, Listing},
+        spool_file::{self, Described, ReadError},
+        state::RecipientState,
+    },
 };
 
 /// Octets of a spool file that is read into memory: three times what the listener takes at most.

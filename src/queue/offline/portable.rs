@@ -21,15 +21,15 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-use super::{
-    id::QueueId,
-    state::{Recipient, RecipientState},
-};
 use crate::{
     clock::Timestamp,
     message::{
         envelope::{BodyKind, Envelope, Lane, LocalUser, Origin},
         mbox::{self, LineEnds},
+    },
+    queue::{
+        id::QueueId,
+        state::{Recipient, RecipientState},
     },
     smtp::{
         address::Address,

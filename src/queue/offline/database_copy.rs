@@ -9,18 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    database_index::read,
-    faults::Faults,
-    id::QueueId,
-    index::IndexError,
-    inspection::{Copy, Inspection, InspectionError},
-    memory_index::MemoryIndex,
-    spool,
-};
+use super::inspection::{Copy, Inspection, InspectionError};
 use crate::{
     clock::SystemClock,
     fleet::{Options, Refusal, Rows},
+    queue::{
+        database_index::read, faults::Faults, id::QueueId, index::IndexError,
+        memory_index::MemoryIndex, spool,
+    },
 };
 
 impl Inspection {

@@ -6,15 +6,18 @@
 
 use std::{collections::BTreeSet, fs};
 
-use super::{
-    id::QueueId,
-    index::{DeadKey, FoundEvents, Index, IndexError},
-    inspection::{Inspection, InspectionError},
-    kept,
-    record::MessageRecord,
-    state::RecipientState,
+use super::inspection::{Inspection, InspectionError};
+use crate::{
+    budget::ledgers::Ledgers,
+    clock::Moment,
+    queue::{
+        id::QueueId,
+        index::{DeadKey, FoundEvents, Index, IndexError},
+        kept,
+        record::MessageRecord,
+        state::RecipientState,
+    },
 };
-use crate::{budget::ledgers::Ledgers, clock::Moment};
 
 /// What does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]

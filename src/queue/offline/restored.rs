@@ -3,21 +3,14 @@
 //! Rule: nobody who was written to is written to again, and nothing that a person should look at leaves by
 //! itself. Must not know how the message came here.
 
-use super::state::{Recipient, RecipientState, cut};
-use crate::{clock::Timestamp, smtp::address::Address};
-
-/// The states that a message brings along.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Restored {
-    /// Its recipients, in the order of the envelope.
-    pub(super) recipients: Vec<Recipient>,
-    /// From when its lifetime counts.
-    pub(super) lifetime_from: Timestamp,
-    /// When a person has it leave.
-    pub(super) not_before: Option<Timestamp>,
-    /// The account that has tried it last, where that is not the main one: what it may have sent no other one sends.
-    pub(super) account: Option<String>,
-}
+use crate::{
+    clock::Timestamp,
+    queue::{
+        incoming::Restored,
+        state::{Recipient, RecipientState, cut},
+    },
+    smtp::address::Address,
+};
 
 /// What becomes of recipients that were held or dead, and of mail that was in no queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +70,7 @@ impl Restored {
     pub(crate) fn tried_by(self, account: Option<String>) -> Self {
         Self { account, ..self }
     }
-}
 
-impl Restored {
     /// The states of a message that was in no queue of ours.
     #[must_use]
     pub(crate) fn from_a_mailbox(addresses: &[Address], stopped: Stopped, now: Timestamp) -> Self {
