@@ -50,6 +50,8 @@ pub(super) struct Document {
     /// Where each `section.key` stands, as octets of the text. A section that is there several times is
     /// called `listener.network[0]`, `listener.network[1]` ...; its header has the empty key.
     keys: BTreeMap<(String, String), Range<usize>>,
+    /// Everything that keeps the text from being TOML, in the order of the text, one a line.
+    syntax_errors: Vec<toml::de::Error>,
     /// Every key that there is.
     known: Vec<&'static str>,
 }
@@ -93,7 +95,7 @@ impl Document {
     /// The file as it is, or as it would be.
     pub(super) fn new(path: PathBuf, text: String, sections: &[Section]) -> Self {
         // The recoverable parse finds the keys of a file that has a mistake elsewhere.
-        let (table, _) = DeTable::parse_recoverable(&text);
+        let (table, errors) = DeTable::parse_recoverable(&text);
         let mut keys = BTreeMap::new();
         for (section, content) in table.get_ref() {
             let section = section.get_ref();
@@ -110,19 +112,12 @@ impl Document {
             }
         }
         let known = sections.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
-        Self { path, text, keys, known }
+        let syntax_errors = one_a_line(&text, errors);
+        Self { path, text, keys, syntax_errors, known }
     }
 
-    /// Everything that keeps the text from being TOML, in the order of the text, one a line.
-    pub(super) fn syntax_errors(&self) -> Vec<toml::de::Error> {
-        let (_, mut errors) = DeTable::parse_recoverable(&self.text);
-        let line = |error: &toml::de::Error| {
-            let start = floor_boundary(&self.text, error.span().unwrap_or_default().start);
-            self.text[..start].matches('\n').count()
-        };
-        errors.sort_by_key(line);
-        errors.dedup_by_key(|error| line(error));
-        errors
+    pub(super) fn syntax_errors(&self) -> &[toml::de::Error] {
+        &self.syntax_errors
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -231,6 +226,17 @@ impl Document {
             || (line[word.len()..].trim_start().starts_with('=')
                 && text::nearest(key, known()).is_some())
     }
+}
+
+/// Errors in the order of the text, the first of each line.
+fn one_a_line(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<toml::de::Error> {
+    let line = |error: &toml::de::Error| {
+        let start = floor_boundary(text, error.span().unwrap_or_default().start);
+        text[..start].matches('\n').count()
+    };
+    errors.sort_by_key(line);
+    errors.dedup_by_key(|error| line(error));
+    errors
 }
 
 /// A key of a section, and where it stands.

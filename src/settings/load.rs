@@ -1,12 +1,15 @@
 //! The whole configuration, and its layers: relay.toml, and over it the environment.
 //!
-//! Rule: two passes. The first reads the file strictly and alone, because only then an error has a line
-//! and a caret. The second lets the `config` crate lay the environment over it; every variable has been
-//! tried alone before, so that its error names it. Must not know what the keys mean.
+//! Rule: each is read once and alone, because only then an error has the line and the caret of a file, or the name of a
+//! variable: the file strictly, each variable by the `config` crate. Then the keys of the variables are laid over those of
+//! the file. Must not know what the keys mean.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
-use config::{Config, ConfigError, FileFormat};
+use config::{Config, ConfigError, Environment};
 use serde::Deserialize;
 
 use super::{
@@ -166,35 +169,33 @@ pub(super) struct Layers {
 /// Reads both layers.
 pub(super) fn read(document: Option<&Document>, variables: &Variables) -> Layers {
     let mut layers = Layers { sections: None, unread: BTreeSet::new(), problems: Vec::new() };
-    let text = match document {
+    let mut sections = match document {
         Some(document) => layers.file(document),
-        None => Some(String::new()),
+        None => Some(Sections::default()),
     };
-    let mut sound = variables.clone();
     for (name, value) in variables {
-        if let Some(problem) = variable_problem(name, value) {
-            layers.problems.push(problem);
-            let section =
-                name.strip_prefix(VARIABLE_PREFIX).and_then(|path| path.split("__").next());
-            layers.unread.extend(section.map(str::to_lowercase));
-            sound.remove(name);
+        match of_variable(name, value) {
+            Ok(None) => {}
+            Ok(Some((key, alone))) => {
+                if let Some(sections) = &mut sections {
+                    sections.keep(&key, &alone);
+                }
+            }
+            Err(problem) => {
+                layers.problems.push(problem);
+                let section =
+                    name.strip_prefix(VARIABLE_PREFIX).and_then(|path| path.split("__").next());
+                layers.unread.extend(section.map(str::to_lowercase));
+            }
         }
     }
-    match text.map(|text| merged(&text, &sound)) {
-        Some(Ok(sections)) => layers.sections = Some(sections),
-        Some(Err(error)) => {
-            let place = Place::Unwritten("file and environment".into());
-            layers.problems.push(Problem { place, what: words(error), remedy: None });
-        }
-        None => {}
-    }
-    layers
+    Layers { sections, ..layers }
 }
 
 impl Layers {
-    /// Notes everything that is wrong with the file alone, and returns its text without that. The parser stops at the
+    /// Notes everything that is wrong with the file, and returns what it says without that. The parser stops at the
     /// first mistake, so each one that is found is blanked out, and what is left is read again.
-    fn file(&mut self, document: &Document) -> Option<String> {
+    fn file(&mut self, document: &Document) -> Option<Sections> {
         let syntax = document.syntax_errors();
         if !syntax.is_empty() {
             let problems = syntax.iter().take(PROBLEMS_MAX);
@@ -203,7 +204,10 @@ impl Layers {
         }
         let mut text = document.text().to_owned();
         while self.problems.len() < PROBLEMS_MAX {
-            let Err(error) = toml::from_str::<Sections>(&text) else { return Some(text) };
+            let error = match toml::from_str(&text) {
+                Ok(sections) => return Some(sections),
+                Err(error) => error,
+            };
             self.problems.push(file_problem(document, &error));
             let position = error.span()?.start;
             let section = document.section_at(position).map(without_number);
@@ -212,19 +216,6 @@ impl Layers {
         }
         None
     }
-}
-
-fn merged(text: &str, variables: &Variables) -> Result<Sections, ConfigError> {
-    let environment = config::Environment::with_prefix("PILLARBOX")
-        .prefix_separator("__")
-        .separator("__")
-        .ignore_empty(true)
-        .source(Some(variables.clone().into_iter().collect()));
-    Config::builder()
-        .add_source(config::File::from_str(text, FileFormat::Toml))
-        .add_source(environment)
-        .build()?
-        .try_deserialize()
 }
 
 fn file_problem(document: &Document, error: &toml::de::Error) -> Problem {
@@ -301,36 +292,32 @@ fn unknown_condition(section: &str, name: &str) -> (String, String) {
     (format!("a match of {} cannot ask for `{name}`", header(section)), remedy)
 }
 
-/// What is wrong with one variable, tried alone.
-fn variable_problem(name: &str, value: &str) -> Option<Problem> {
-    let place = Place::Variable(name.to_owned());
+/// The key that a variable sets, `section.key`, and sections in which it has the variable's value and every other one its
+/// default; `None` of a variable that is empty or not ours.
+fn of_variable(name: &str, value: &str) -> Result<Option<(String, Sections)>, Problem> {
+    let problem = |what: String, remedy: Option<String>| Problem {
+        place: Place::Variable(name.to_owned()),
+        what,
+        remedy,
+    };
     let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else {
-        let meant = with_two_underscores(name)?;
+        let Some(meant) = with_two_underscores(name) else { return Ok(None) };
         let what =
-            "a variable that sets a key has two underscores before the section and before the key"
-                .into();
-        return Some(Problem { place, what, remedy: Some(format!("Write {meant}.")) });
+            "a variable that sets a key has two underscores before the section and before the key";
+        return Err(problem(what.into(), Some(format!("Write {meant}."))));
     };
     if name.chars().any(char::is_lowercase) {
         let remedy = format!("Write {}.", name.to_uppercase());
-        return Some(Problem {
-            place,
-            what: "the names of variables are in capitals".into(),
-            remedy: Some(remedy),
-        });
+        return Err(problem("the names of variables are in capitals".into(), Some(remedy)));
     }
     let path = path.to_lowercase();
     let Some((section, key)) = path.split_once("__") else {
-        let what = "it names no key".into();
-        return Some(Problem {
-            place,
-            what,
-            remedy: Some("Write PILLARBOX__SECTION__KEY.".into()),
-        });
+        let remedy = "Write PILLARBOX__SECTION__KEY.".into();
+        return Err(problem("it names no key".into(), Some(remedy)));
     };
     if let Some(tables) = tables_of_variable(section, key) {
         let what = format!("{} sections cannot be set by a variable", header(tables));
-        return Some(Problem { place, what, remedy: Some("Write them in the file.".into()) });
+        return Err(problem(what, Some("Write them in the file.".into())));
     }
     let sections = sections();
     let unknown = match sections.iter().find(|(known, _)| *known == section) {
@@ -338,15 +325,22 @@ fn variable_problem(name: &str, value: &str) -> Option<Problem> {
         Some((_, keys)) if !keys.contains(&key) => Some(unknown_key(section, key)),
         Some(_) => None,
     };
-    if let Some((what, remedy)) = unknown {
-        return Some(Problem { place, what, remedy: Some(remedy) });
+    if let Some((what, remedy)) = unknown.or_else(|| quoted(key, value)) {
+        return Err(problem(what, Some(remedy)));
     }
-    if let Some((what, remedy)) = quoted(key, value) {
-        return Some(Problem { place, what, remedy: Some(remedy) });
+    if value.is_empty() {
+        return Ok(None);
     }
-    let alone = Variables::from([(name.to_owned(), value.to_owned())]);
-    let error = merged("", &alone).err()?;
-    Some(Problem { place, what: words(error), remedy: None })
+    let alone = alone(name, value).map_err(|error| problem(words(error), None))?;
+    Ok(Some((format!("{section}.{key}"), alone)))
+}
+
+fn alone(name: &str, value: &str) -> Result<Sections, ConfigError> {
+    let environment = Environment::with_prefix("PILLARBOX")
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(HashMap::from([(name.to_owned(), value.to_owned())])));
+    Config::builder().add_source(environment).build()?.try_deserialize()
 }
 
 /// What is wrong with the variable that names the file.
