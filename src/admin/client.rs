@@ -31,7 +31,7 @@ use super::{
         Redirected, Refused, Resent, Retried, Status,
     },
     configured::Configured,
-    contents::{Contents, PartText},
+    contents::Contents,
     fleet::{DrainOrdered, FleetView},
     forecast::{BudgetForecast, Explained},
     health::Health,
@@ -55,6 +55,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     delivery::inspection::LoginProof,
+    message::parts::PartText,
     queue::{id::QueueId, only::Only, search::Search},
 };
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     message::{
         comparison::{self, Change, Pair},
-        parts::{Found, Keep, Kept, Part, PartScan},
+        parts::{Found, Keep, Part, PartScan, PartText},
     },
     queue::{id::QueueId, spool_file::MessageReader},
 };
@@ -47,7 +47,7 @@ pub(crate) struct Contents {
     /// What was edited, as the log says it.
     pub(crate) edits: String,
     /// The parts that hold something.
-    pub(crate) parts: Vec<BodyPart>,
+    pub(crate) parts: Vec<Part>,
     /// How many more there are.
     pub(crate) more_parts: u64,
     /// The beginning of the first part that is plain text.
@@ -65,45 +65,6 @@ pub(crate) struct HeaderField {
     pub(crate) before: Option<String>,
     /// As it leaves; of an unchanged one null.
     pub(crate) after: Option<String>,
-}
-
-/// A part of a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BodyPart {
-    /// Its place, as IMAP numbers it.
-    pub(crate) number: String,
-    /// Such as `text/plain`.
-    pub(crate) media_type: String,
-    /// The name of its file.
-    pub(crate) name: Option<String>,
-    /// Whether it asks not to be shown.
-    pub(crate) is_attachment: bool,
-    /// Octets of what it holds.
-    pub(crate) size_bytes: u64,
-}
-
-/// `GET /v1/queue/{id}/contents/{part}`: the beginning of one part, as text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PartText {
-    /// Which.
-    pub(crate) part: BodyPart,
-    /// What it says.
-    pub(crate) text: String,
-    /// Whether there is more of it.
-    pub(crate) is_cut: bool,
-}
-
-impl From<Part> for BodyPart {
-    fn from(part: Part) -> Self {
-        let Part { number, media_type, name, is_attachment, size_bytes, .. } = part;
-        Self { number, media_type, name, is_attachment, size_bytes }
-    }
-}
-
-impl From<Kept> for PartText {
-    fn from(kept: Kept) -> Self {
-        Self { part: kept.part.into(), text: kept.text, is_cut: kept.is_cut }
-    }
 }
 
 pub(super) fn router() -> Router<Sources> {
@@ -137,17 +98,10 @@ async fn contents(
     let before = before.map(|(octets, _)| octets).unwrap_or_default();
     let (found, is_cut) = scan(before, reader, PartScan::new(Keep::FirstText, TEXT_MAX)).await?;
     let Found { parts, more, kept } = found;
-    Ok(Json(Contents {
-        fields,
-        more_fields,
-        edits,
-        parts: parts.into_iter().map(BodyPart::from).collect(),
-        more_parts: more,
-        text: kept.map(PartText::from),
-        is_cut,
-    }))
+    Ok(Json(Contents { fields, more_fields, edits, parts, more_parts: more, text: kept, is_cut }))
 }
 
+/// `GET /v1/queue/{id}/contents/{part}`: the beginning of one part, as text.
 async fn part(
     State(sources): State<Sources>,
     Path((id, number)): Path<(String, String)>,
@@ -159,7 +113,7 @@ async fn part(
     let keep = PartScan::new(Keep::Part(number), PART_MAX);
     let (found, _) = scan(before, reader, keep).await?;
     let missing = || Refusal::new(Kind::NotFound, format!("message {id} has no such part"));
-    found.kept.map(|kept| Json(kept.into())).ok_or_else(missing)
+    found.kept.map(Json).ok_or_else(missing)
 }
 
 /// The header section, and how many octets of it were added at acceptance; nothing, and nothing is taken, of one that is

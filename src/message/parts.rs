@@ -3,6 +3,8 @@
 //! Rule: whatever comes in has an outcome, and its memory is bounded: one line, one header section, a list of parts, and
 //! of one part its beginning. What is nested deeper than is looked into is a part itself. Must not know who reads it.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     charset, encoded_word, encoding,
     header::{HEADER_BYTES_MAX, Header},
@@ -22,8 +24,8 @@ const BOUNDARY_BYTES_MAX: usize = 250;
 const TYPE_MAX: usize = 100;
 const NAME_MAX: usize = 255;
 
-/// A part that has no parts itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A part that has no parts itself. Its fields are those of the admin API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Its place, as IMAP numbers it: `2.1` is the first part of the second.
     pub number: String,
@@ -35,7 +37,8 @@ pub struct Part {
     pub is_attachment: bool,
     /// Octets of what it holds.
     pub size_bytes: u64,
-    /// The charset of its text.
+    /// The charset of its text, which is given out in UTF-8.
+    #[serde(skip)]
     charset: Option<String>,
 }
 
@@ -56,15 +59,15 @@ pub struct Found {
     /// How many more there are.
     pub more: u64,
     /// The beginning of one of them.
-    pub kept: Option<Kept>,
+    pub kept: Option<PartText>,
 }
 
-/// The beginning of a part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+/// The beginning of a part, in the same form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartText {
     /// Which.
     pub part: Part,
-    /// As text.
+    /// What it says.
     pub text: String,
     /// Whether there is more of it.
     pub is_cut: bool,
@@ -173,7 +176,7 @@ impl PartScan {
         let kept = self.kept.map(|(part, mut octets)| {
             let is_cut = octets.len() > self.keep_max;
             octets.truncate(self.keep_max);
-            Kept { text: text(part.charset.as_deref(), &octets), part, is_cut }
+            PartText { text: text(part.charset.as_deref(), &octets), part, is_cut }
         });
         Found { parts: self.parts, more: self.more, kept }
     }
@@ -415,6 +418,16 @@ mod tests {
         let html = self::found(LETTER, Keep::Part("1.2".to_owned())).kept.expect("the part");
         assert_eq!(html.text, "<b>x</b>\r\n");
         assert_eq!(self::found(LETTER, Keep::Part("9".to_owned())).kept, None);
+    }
+
+    #[test]
+    fn a_part_goes_out_in_the_form_of_version_1_of_the_api() {
+        let kept = found(LETTER, Keep::Part("1.1".to_owned())).kept.expect("the part");
+        assert_eq!(
+            serde_json::to_string(&kept).expect("plain data"),
+            "{\"part\":{\"number\":\"1.1\",\"media_type\":\"text/plain\",\"name\":null,\"is_attachment\":false,\
+             \"size_bytes\":12},\"text\":\"gr\u{fc}n und rot\",\"is_cut\":false}"
+        );
     }
 
     #[test]

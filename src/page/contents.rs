@@ -9,8 +9,9 @@ use super::{
 use crate::{
     admin::{
         client::ClientError,
-        contents::{BodyPart, Contents, HeaderField},
+        contents::{Contents, HeaderField},
     },
+    message::parts::Part,
     quantities::{count, size},
     queue::id::QueueId,
 };
@@ -93,7 +94,7 @@ fn parts(id: QueueId, contents: &Contents) -> Markup {
     }
 }
 
-fn listed(id: QueueId, part: &BodyPart) -> Markup {
+fn listed(id: QueueId, part: &Part) -> Markup {
     html! {
         tr {
             th scope="row" { (part.number) }

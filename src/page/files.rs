@@ -16,8 +16,8 @@ use axum::{
 
 use super::{guard::Framing, layout, site::Site, visitor::Visitor};
 use crate::{
-    admin::{client::Octets, contents::BodyPart, pieces::Pieces},
-    message::parts::{Keep, PartScan},
+    admin::{client::Octets, pieces::Pieces},
+    message::parts::{Keep, Part, PartScan},
     queue::id::QueueId,
     text,
 };
@@ -77,7 +77,7 @@ async fn next(mut passing: Passing) -> Option<(Passing, Bytes)> {
 }
 
 /// The name that it asks for, without what is a path, steers or hides anything.
-fn file_name(part: &BodyPart) -> String {
+fn file_name(part: &Part) -> String {
     let name = part.name.as_deref().unwrap_or_default();
     let safe = |one: char| {
         if text::is_deceptive(one) || "/\\:*?\"<>|%".contains(one) { '_' } else { one }
@@ -122,13 +122,8 @@ mod tests {
             (Some(" . "), "part-2.1"),
             (None, "part-2.1"),
         ] {
-            let part = BodyPart {
-                number: "2.1".into(),
-                media_type: "text/html".into(),
-                name: asked.map(str::to_owned),
-                is_attachment: true,
-                size_bytes: 0,
-            };
+            let mut part = Part::default();
+            (part.number, part.name) = ("2.1".into(), asked.map(str::to_owned));
             assert_eq!(file_name(&part), named, "{asked:?}");
         }
     }

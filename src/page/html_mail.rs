@@ -17,10 +17,7 @@ use super::{
     site::Site,
     visitor::Visitor,
 };
-use crate::{
-    admin::{client::ClientError, contents::PartText},
-    queue::id::QueueId,
-};
+use crate::{admin::client::ClientError, message::parts::PartText, queue::id::QueueId};
 
 /// What stands in front of the mail in its frame: it is read as the text that it is, on white as its author has seen it.
 const HEAD: &str = "<!DOCTYPE html><meta charset=\"utf-8\"><title>HTML mail</title>\
