@@ -115,18 +115,7 @@ pub(crate) struct Shared {
     pub(crate) by_host: Vec<SpentBy>,
     /// Logins of the last hour and open connections, by each host that has any.
     #[serde(default)]
-    pub(crate) logins: Vec<LoginsOf>,
-}
-
-/// What one host has of an account's logins and connections.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LoginsOf {
-    /// Its name.
-    pub(crate) host: String,
-    /// Logins that count for the last hour.
-    pub(crate) logins: u64,
-    /// Connections that are open.
-    pub(crate) connections: u64,
+    pub(crate) logins: Vec<LoggedIn>,
 }
 
 /// What one host has spent of an account.
@@ -237,12 +226,7 @@ fn shared(sources: &Sources, known: &Members) -> Vec<Shared> {
             .map(|(_, host, recipients)| SpentBy { host: host.clone(), recipients: *recipients })
             .collect();
         let (account, spent) = (account.to_owned(), by_host.iter().map(|one| one.recipients).sum());
-        let logins = known.logins.iter().filter(|one| one.account == account);
-        let logins = logins.map(|one| {
-            let LoggedIn { host, logins, open: connections, .. } = one.clone();
-            LoginsOf { host, logins, connections }
-        });
-        let logins = logins.collect();
+        let logins = known.logins.iter().filter(|one| one.account == account).cloned().collect();
         Shared { account, name: None, limit: None, spent, by_host, logins }
     };
     let own = facts.accounts.iter().filter_map(|account| {

@@ -2,7 +2,7 @@
 //!
 //! Rule: as in `server.rs`. What is foretold is `queue/forecast.rs`'s; here it gets the words of version 1 of the API.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use axum::{
     Router,
@@ -23,7 +23,8 @@ use crate::{
     clock::Timestamp,
     listener::options::Network,
     queue::{
-        QueueError, forecast,
+        QueueError,
+        forecast::Hour,
         id::QueueId,
         record::MessageRecord,
         spool_file::MessageReader,
@@ -51,21 +52,6 @@ pub(crate) struct BudgetForecast {
     pub(crate) departure: Departure,
     /// The hours, the present one first; none while nobody can know when mail leaves again.
     pub(crate) hours: Vec<Hour>,
-}
-
-/// One hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Hour {
-    /// Its beginning.
-    pub(crate) begins: Timestamp,
-    /// Recipients that leave in it.
-    pub(crate) leaving: u32,
-    /// Recipients that the window forgets in it.
-    pub(crate) freed: u32,
-    /// Recipients that are spent at its end.
-    pub(crate) spent: u32,
-    /// Recipients that still wait at its end.
-    pub(crate) waiting: u64,
 }
 
 /// `GET /v1/queue/{id}/explain`: what made a message what it is, and when it leaves.
@@ -126,17 +112,7 @@ async fn foretold(
     let situation = Situation { forecast: expected, ..situation };
     let now = situation.now;
     let forecast = &situation.forecast;
-    let hour = |(number, hour): (usize, forecast::Hour)| Hour {
-        begins: now.after(Duration::from_secs(3_600) * u32::try_from(number).unwrap_or(0)),
-        leaving: hour.leaving,
-        freed: hour.freed,
-        spent: hour.spent,
-        waiting: hour.waiting,
-    };
-    let hours = match situation.starts() {
-        Some(_) => forecast.hours(now, HOURS).into_iter().enumerate().map(hour).collect(),
-        None => Vec::new(),
-    };
+    let hours = situation.starts().map_or_else(Vec::new, |_| forecast.hours(now, HOURS));
     Ok(BudgetForecast {
         now,
         limit: budget.limit,

@@ -4,12 +4,10 @@ use std::io;
 
 use super::screen::{Screen, Side, Table, clean, count, local, when};
 use crate::{
-    admin::{
-        forecast::{BudgetForecast, Hour},
-        of_account::Each,
-    },
+    admin::{forecast::BudgetForecast, of_account::Each},
     budget::MAIN,
     clock::Timestamp,
+    queue::forecast::Hour,
 };
 
 /// Columns of a bar at most, and where nobody knows how many there are.

@@ -107,17 +107,19 @@ pub(super) struct Listed {
     pub(super) logins: Vec<LoggedIn>,
 }
 
-/// What a host has of the logins and connections of an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a host has of the logins and connections of an account. Its fields are those of the admin API, which tells of them
+/// below the account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct LoggedIn {
     /// As all hosts call it.
+    #[serde(skip)]
     pub(crate) account: String,
     /// Which host.
     pub(crate) host: String,
     /// Logins that count for the last hour.
     pub(crate) logins: u64,
     /// Connections that are open.
-    pub(crate) open: u64,
+    pub(crate) connections: u64,
 }
 
 /// The books in which hosts are written down.

@@ -120,7 +120,7 @@ pub(super) async fn logged_in(client: &Client, most: i64) -> Result<Vec<LoggedIn
     let one = |row: &Row| {
         let number = |at| row.try_get::<_, i64>(at).map(i64::unsigned_abs);
         let (account, host) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(LoggedIn { account, host, logins: number(2)?, open: number(3)? })
+        Ok(LoggedIn { account, host, logins: number(2)?, connections: number(3)? })
     };
     rows.iter().map(one).collect::<Result<_, _>>().map_err(said)
 }

@@ -5,12 +5,10 @@
 use maud::{Markup, html};
 
 use crate::{
-    admin::{
-        api::Budget,
-        forecast::{BudgetForecast, Hour},
-    },
+    admin::{api::Budget, forecast::BudgetForecast},
     clock::Timestamp,
     quantities::{count, local},
+    queue::forecast::Hour,
     wording::status::spent,
 };
 

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     claim::ClaimLimits,
     digest::Digest,
@@ -167,9 +169,11 @@ pub(crate) struct Expected {
     pub(crate) before: u32,
 }
 
-/// One hour of the forecast.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One hour of the forecast. Its fields are those of the admin API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hour {
+    /// Its beginning.
+    pub(crate) begins: Timestamp,
     /// Recipients that leave in it.
     pub(crate) leaving: u32,
     /// Recipients of which the day forgets in it that they were spent.
@@ -308,7 +312,7 @@ impl Forecast {
                 (sum(&self.departures, begins, ends), sum(&returns, begins, ends));
             spent = spent.saturating_add(leaving).saturating_sub(freed);
             waiting = waiting.saturating_sub(leaving.into());
-            hours.push(Hour { leaving, freed, spent, waiting });
+            hours.push(Hour { begins, leaving, freed, spent, waiting });
             begins = ends;
         }
         hours

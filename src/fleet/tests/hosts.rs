@@ -112,13 +112,15 @@ async fn the_database_says_of_itself_and_of_its_hosts_what_a_person_asks_for() {
     }
     let over = vec![Over { token: 1, was_made: true }, Over { token: 2, was_made: false }];
     books.renew(ACCOUNT, "a", &Renewal { over, terms, ..Renewal::default() }).await.unwrap();
-    let of = |host: &str, open| LoggedIn {
+    let of = |host: &str, connections| LoggedIn {
         account: ACCOUNT.to_owned(),
         host: host.to_owned(),
         logins: 1,
-        open,
+        connections,
     };
     assert_eq!(books.list().await.unwrap().logins, [of("a", 0), of("b", 1)]);
+    let of_the_api = serde_json::to_string(&of("b", 1)).unwrap();
+    assert_eq!(of_the_api, "{\"host\":\"b\",\"logins\":1,\"connections\":1}");
     pass(&scene, FORGOTTEN_AFTER + MINUTE);
     books.beat(&beat("b", Some(1))).await.unwrap();
     books.forget().await.unwrap();

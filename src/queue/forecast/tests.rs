@@ -182,6 +182,15 @@ async fn the_place_counts_the_messages_that_begin_before() {
         "of the reserve nothing"
     );
     assert_eq!((hour[24].leaving, hour[24].freed, hour[24].waiting), (2, 2, 0), "a day later");
+    let begins = clock.wall().after(HOUR * 24);
+    assert_eq!(
+        serde_json::to_string(&hour[24]).unwrap(),
+        format!(
+            "{{\"begins\":{},\"leaving\":2,\"freed\":2,\"spent\":{},\"waiting\":0}}",
+            begins.0, hour[24].spent
+        ),
+        "version 1 of the API"
+    );
 }
 
 #[test]
