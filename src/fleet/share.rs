@@ -288,24 +288,26 @@ impl Share {
             self.heard(self.books.bring_in(&self.account, self.spender(), own).await)?;
             lock(&self.state).joined = true;
         }
-        let spent = self.ask(limit).await?;
-        let known = self.beside(spent, own.into());
+        let known = Self::beside(self.ask(limit).await?, own.into());
         let mut state = lock(&self.state);
         (state.known, state.limit) = (known, limit);
         Ok(known)
     }
 
-    async fn ask(&self, limit: Limit) -> Result<Spent, Trouble> {
-        self.heard(self.books.spent(&self.account, self.spender(), limit).await)
+    /// What was spent, and when that was asked: whoever stands still before he reads the answer waits no longer for that.
+    async fn ask(&self, limit: Limit) -> Result<(Timestamp, Spent), Trouble> {
+        let asked = self.clock.wall();
+        let spent = self.heard(self.books.spent(&self.account, self.spender(), limit).await)?;
+        Ok((asked, spent))
     }
 
     fn spender(&self) -> Spender<'_> {
         (&self.host, self.ledger)
     }
 
-    fn beside(&self, all: Spent, own: u64) -> Elsewhere {
+    fn beside((asked, all): (Timestamp, Spent), own: u64) -> Elsewhere {
         let spent = u32::try_from(all.recipients.saturating_sub(own)).unwrap_or(u32::MAX);
-        let frees_at = all.frees_in.map(|wait| self.clock.wall().after(wait));
+        let frees_at = all.frees_in.map(|wait| asked.after(wait));
         Elsewhere { spent, frees_at }
     }
 
@@ -383,9 +385,9 @@ impl Share {
         let limit = lock(&self.state).limit;
         // Whoever sends compares with his own ledger; for a look the books know enough.
         if self.bring().await.is_ok()
-            && let Ok(spent) = self.ask(limit).await
+            && let Ok((asked, spent)) = self.ask(limit).await
         {
-            let known = self.beside(spent, spent.by_host);
+            let known = Self::beside((asked, spent), spent.by_host);
             lock(&self.state).known = known;
         }
     }

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -224,6 +224,8 @@ pub(super) struct Twin {
     pub(super) is_away: AtomicBool,
     /// The next claim is made, and its answer is lost.
     pub(super) loses_an_answer: AtomicBool,
+    /// So many milliseconds the host stands still before it reads what was spent, the next time.
+    pub(super) stands_still_ms: AtomicU64,
 }
 
 impl Twin {
@@ -234,6 +236,7 @@ impl Twin {
             clock: clock.clone(),
             is_away: AtomicBool::new(false),
             loses_an_answer: AtomicBool::new(false),
+            stands_still_ms: AtomicU64::new(0),
         }
     }
 
@@ -253,7 +256,10 @@ impl Books for Twin {
         (_, ledger): Spender<'_>,
         limit: Limit,
     ) -> Result<Spent, Trouble> {
-        Ok(lock(&self.book).spent(self.clock()?, ledger, limit))
+        let spent = lock(&self.book).spent(self.clock()?, ledger, limit);
+        let still_ms = self.stands_still_ms.swap(0, Ordering::Relaxed);
+        self.clock.advance(Duration::from_millis(still_ms));
+        Ok(spent)
     }
 
     async fn reserve(&self, _: &str, host: &str, ask: &Ask) -> Result<Answer, Trouble> {

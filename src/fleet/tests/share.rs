@@ -69,6 +69,18 @@ async fn reserve(share: &Share, number: u64, recipients: u32) -> Result<u32, Tro
 }
 
 #[tokio::test]
+async fn a_host_that_stood_still_before_it_read_the_answer_waits_no_longer_for_that() {
+    let mut scene = Scene::new();
+    let share = scene.share();
+    assert_eq!(reserve(&share, 1, 10).await, Ok(10));
+    share.settle(1, 10).await;
+    let frees_at = scene.clock.wall().after(WINDOW);
+    scene.twin.stands_still_ms.store(7_200_000, Ordering::Relaxed);
+    let known = share.elsewhere(0, LIMIT).await.unwrap();
+    assert_eq!((known.spent, known.frees_at), (10, Some(frees_at)));
+}
+
+#[tokio::test]
 async fn what_a_host_had_spent_alone_counts_for_all_from_its_first_question_on_and_once() {
     let mut scene = Scene::new();
     let share = scene.share();
