@@ -39,14 +39,8 @@ impl Scene {
         let upstream = Upstream::of(&sandbox, authority.path());
         let sections = format!("[budget]\npace_per_minute = 0\n\n[identity]\nadmin = {ADMIN:?}\n");
         let home = Home::with_sections(&upstream, &sections);
-        let settings = settings::load_in(Some(&home.config()), &nothing_around()).unwrap();
         let clock = ManualClock::new(SystemClock::new().wall());
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let listener = daemon::bind(&settings).unwrap();
-        let (queue, of_store) = (settings.queue.clone(), Arc::clone(&shared));
-        let store = tokio::task::block_in_place(|| Queue::open(queue, of_store)).unwrap();
-        let store: Arc<Queue> = Arc::new(store);
-        let daemon = Daemon::start(settings, shared, store, listener).await.unwrap();
+        let (daemon, _) = daemon_of(&home, &clock).await;
         let shutdown = daemon.shutdown();
         let mut running = JoinSet::new();
         running.spawn(daemon.run());
@@ -87,9 +81,22 @@ impl Scene {
     }
 }
 
-fn nothing_around() -> Surroundings {
+/// The daemon of a home, by this clock, and its queue.
+pub(crate) async fn daemon_of(home: &Home, clock: &ManualClock) -> (Daemon, Arc<Queue>) {
+    let settings = settings::load_in(Some(&home.config()), &surroundings(home)).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    let listener = daemon::bind(&settings).unwrap();
+    let (queue, of_store) = (settings.queue.clone(), Arc::clone(&clock));
+    let opening = tokio::task::spawn_blocking(|| Queue::open(queue, of_store));
+    let store = Arc::new(opening.await.unwrap().unwrap());
+    let daemon = Daemon::start(settings, clock, Arc::clone(&store), listener).await.unwrap();
+    (daemon, store)
+}
+
+/// Nothing but the variables of its home.
+fn surroundings(home: &Home) -> Surroundings {
     Surroundings {
-        variables: std::collections::BTreeMap::new(),
+        variables: home.variables(),
         local_file: "/nowhere/relay.toml".into(),
         system_file: "/nowhere/else.toml".into(),
         host: Host { nodename: "relay.example.org".into(), ..Host::default() },

@@ -5,6 +5,7 @@
 //! Must not know what a test proves.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -129,6 +130,11 @@ impl Home {
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// The environment variables that were set, for a daemon in the process of a test.
+    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        self.environment.iter().cloned().collect()
     }
 
     /// Writes the configuration anew; the next start reads it.

@@ -1,6 +1,7 @@
 //! The parts that several tests share.
 
 pub(crate) mod backend;
+pub(crate) mod books;
 pub(crate) mod browser;
 pub(crate) mod captured;
 pub(crate) mod client;

@@ -5,10 +5,11 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
@@ -144,11 +145,26 @@ impl Postgres {
         }
     }
 
-    fn try_sql(&self, database: &str, statement: &str) -> Result<String, String> {
+    /// A client of this database that stays connected.
+    pub(crate) fn session(&self, database: &str) -> Session {
+        let mut client = self.client(database);
+        let client = client.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = client.spawn().expect("psql runs");
+        let answers = BufReader::new(client.stdout.take().expect("a pipe"));
+        Session { client, answers }
+    }
+
+    fn client(&self, database: &str) -> Command {
         let mut client = self.program("psql");
         client.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"]);
         client.arg(self.directory.path()).arg("-p").arg(self.port.to_string());
-        client.args(["-d", database, "-c", statement]).env("PGPASSWORD", PASSWORD);
+        client.args(["-d", database]).env("PGPASSWORD", PASSWORD);
+        client
+    }
+
+    fn try_sql(&self, database: &str, statement: &str) -> Result<String, String> {
+        let mut client = self.client(database);
+        client.args(["-c", statement]);
         let answer = client.stdin(Stdio::null()).output().expect("psql runs");
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).trim_end().to_owned();
         if answer.status.success() { Ok(text(&answer.stdout)) } else { Err(text(&answer.stderr)) }
@@ -160,6 +176,41 @@ impl Postgres {
         let mut program = unpacked(&version.join("bin").join(name));
         program.current_dir(self.directory.path());
         program
+    }
+}
+
+/// A client that stays connected, for a transaction of several statements.
+#[derive(Debug)]
+pub(crate) struct Session {
+    client: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// What a statement answers, the columns parted by `|`.
+    pub(crate) fn ask(&mut self, statement: &str) -> String {
+        const END: &str = "the end of the answer";
+        let input = self.client.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{statement};\nSELECT '{END}';").expect("psql listens");
+        let mut answer = String::new();
+        loop {
+            let begin = answer.len();
+            let length = self.answers.read_line(&mut answer).expect("text");
+            assert!(length > 0, "{statement}: psql has ended, and has said why");
+            if answer[begin..].trim_end() == END {
+                answer.truncate(begin);
+                answer.truncate(answer.trim_end().len());
+                return answer;
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It ends with its input.
+        drop(self.client.stdin.take());
+        self.client.wait().expect("psql ends");
     }
 }
 
