@@ -20,6 +20,7 @@ const SHOWN: &[(&str, &[&str])] = &[
             "each_refused_login_pauses_the_account_with_its_own_remedy",
             "each_example_of_the_table_does_over_a_real_connection_what_its_row_says",
             "a_week_of_every_known_fault_loses_nothing_and_never_blames_a_message_for_the_account",
+            "a_week_of_every_known_fault_with_the_queue_in_a_database_loses_nothing_either",
         ],
     ),
     (

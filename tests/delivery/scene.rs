@@ -149,25 +149,7 @@ impl Scene {
         recipients: &[&str],
         body: &[u8],
     ) -> QueueId {
-        let envelope = Envelope {
-            reverse_path: Some(sender.parse().unwrap()),
-            forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
-            body: BodyKind::SevenBit,
-            internationalized: false,
-            dsn: pillarbox::smtp::dsn::Dsn::default(),
-            lane,
-            origin: Origin {
-                address: IpAddr::from([127, 0, 0, 1]),
-                helo: "host.example".into(),
-                protocol: "ESMTP".into(),
-                login: None,
-                local: None,
-            },
-            accepted_at: self.clock.wall(),
-        };
-        let mut draft = self.store.begin(envelope).unwrap();
-        draft.write(body).await.unwrap();
-        self.store.enqueue(draft).await.unwrap().id()
+        hand_in(&self.store, (lane, sender), recipients, body, self.clock.wall()).await
     }
 
     pub(super) async fn states(&self, id: QueueId) -> Vec<(RecipientState, u32)> {
@@ -276,6 +258,35 @@ impl Scene {
         .await;
         self.received()
     }
+}
+
+/// Hands in a message at this time.
+pub(super) async fn hand_in(
+    store: &Queue,
+    (lane, sender): (Lane, &str),
+    recipients: &[&str],
+    body: &[u8],
+    now: Timestamp,
+) -> QueueId {
+    let envelope = Envelope {
+        reverse_path: Some(sender.parse().unwrap()),
+        forward_paths: recipients.iter().map(|address| address.parse().unwrap()).collect(),
+        body: BodyKind::SevenBit,
+        internationalized: false,
+        dsn: pillarbox::smtp::dsn::Dsn::default(),
+        lane,
+        origin: Origin {
+            address: IpAddr::from([127, 0, 0, 1]),
+            helo: "host.example".into(),
+            protocol: "ESMTP".into(),
+            login: None,
+            local: None,
+        },
+        accepted_at: now,
+    };
+    let mut draft = store.begin(envelope).unwrap();
+    draft.write(body).await.unwrap();
+    store.enqueue(draft).await.unwrap().id()
 }
 
 pub(super) async fn eventually(
