@@ -24,6 +24,7 @@ pub(crate) mod https;
 mod in_flight;
 mod in_step;
 pub(crate) mod inspection;
+mod interrupted;
 mod names;
 pub mod oauth;
 mod options;

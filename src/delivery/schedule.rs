@@ -11,8 +11,9 @@ use super::{
 };
 use crate::clock::{Moment, Timestamp};
 
-/// The longest wait for a store that has failed; the first is a second.
-const STORE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// The longest wait for a store that has failed; the first is a second. Asking costs little, and mail is to go on soon when
+/// a database is back that was away for long.
+const STORE_WAIT_MAX: Duration = Duration::from_secs(15);
 /// The wait when the budget is zero, which only a new configuration can end.
 const NO_BUDGET_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// The budget is asked again at least this often, because a refund may free it early.
@@ -77,7 +78,7 @@ impl Schedule {
 
     /// The store refused a claim. Returns whether that is news.
     pub(super) fn store_failed(&mut self, now: Moment) -> bool {
-        let wait = Duration::from_secs(1 << self.store_failures.min(6)).min(STORE_WAIT_MAX);
+        let wait = Duration::from_secs(1 << self.store_failures.min(4)).min(STORE_WAIT_MAX);
         self.block(DepartureReason::Store, now, wait);
         self.store_failures = self.store_failures.saturating_add(1);
         self.store_failures == 1
@@ -97,7 +98,7 @@ impl Schedule {
     /// The store answers.
     pub(super) fn store_works(&mut self) {
         self.store_failures = 0;
-        self.blocks.remove(&(DepartureReason::Store as u8));
+        self.unblock(DepartureReason::Store);
     }
 
     /// A message was claimed: there is budget.
@@ -299,8 +300,9 @@ mod tests {
             schedule.store_failed(now);
             waits.extend(schedule.blocked(now, None).map(|(wait, _)| wait.as_secs()));
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(waits, [1, 2, 4, 8, 15, 15, 15, 15]);
         schedule.store_works();
         assert_eq!(schedule.blocked(now, None), None);
+        assert!(schedule.take_freed(), "mail leaves as soon as it works");
     }
 }

@@ -18,6 +18,7 @@ use super::{
     credential,
     in_flight::{AllInFlight, InFlight},
     in_step::{Held, InStep},
+    interrupted::Interrupted,
     oauth::{self, Tokens},
     options::{Options, PasswordSource},
     outcome::Terms,
@@ -78,6 +79,8 @@ pub(super) struct Shared {
     pub(super) takes_internationalized: AtomicBool,
     /// Messages that go in smaller transactions.
     pub(super) splits: Mutex<Splits>,
+    /// Messages that their queue could not give, or whose final dot it could not note.
+    pub(super) interrupted: Mutex<Interrupted>,
     /// Who may be what a refusal in the account's name is about.
     pub(super) suspects: Mutex<Suspects>,
     pub(super) pacer: Pacer,
@@ -158,6 +161,7 @@ impl Shared {
             port_fallback: Mutex::new(PortFallback::new(&options)),
             takes_internationalized: AtomicBool::new(true),
             splits: Mutex::default(),
+            interrupted: Mutex::default(),
             suspects: Mutex::default(),
             pacer: Pacer::new(options.pace_per_minute, Arc::clone(&clock)),
             logins: Logins::new(options.logins_per_hour, Arc::clone(&clock)),

@@ -34,7 +34,7 @@ use crate::{
     sync::lock,
 };
 
-/// How long a message waits at most that the queue could not give: the disk may be well again.
+/// How long a message waits at most whose attempts the queue interrupts again and again: the disk may be well again.
 const UNREADABLE_STEP_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// What is said of an attempt that another host's connection may be in the way of.
@@ -203,7 +203,10 @@ impl Upstream {
         stage: &StageCell,
     ) -> Option<AttemptResult> {
         match self.attempt_twice(claim, permit, stage).await {
-            Ok(result) => Some(result),
+            Ok(result) => {
+                lock(&self.shared.interrupted).is_over(claim.id);
+                Some(result)
+            }
             Err(problem) => self.unreadable(claim, problem),
         }
     }
@@ -388,6 +391,7 @@ impl Upstream {
             }
             may_be_out.store(true, Ordering::Relaxed);
             shared.store.final_dot(claim.id).await?;
+            shared.schedule().store_works();
             // A connection that was open already has proved its login only now; to the API each message is a login.
             if !options.is_api() {
                 shared.logged_in(permit);
@@ -416,7 +420,8 @@ impl Upstream {
         }
     }
 
-    /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent.
+    /// The queue could not give the message's bytes, or could not note the final dot: nothing was sent, and nothing is wrong with
+    /// the message, until that has been so several times in a row.
     fn unreadable(&self, claim: &ClaimedMessage, problem: QueueError) -> Option<AttemptResult> {
         if self.has_lost_its_seat {
             warn!(id = %claim.id, "the message was not sent: the fleet's database did not answer for so long that its connection may be another host's");
@@ -425,12 +430,22 @@ impl Upstream {
         if !self.shared.may_send(claim) {
             return Some(AttemptResult::untried(Vec::new()));
         }
-        error!(id = %claim.id, error = %problem, "the message could not be read from the queue");
-        self.shared.note_error(claim.id, problem.to_string());
         if let QueueError::Corrupt { .. } | QueueError::NotFound(_) = problem {
+            error!(id = %claim.id, error = %problem, "the message could not be read from the queue");
+            self.shared.note_error(claim.id, problem.to_string());
             return None;
         }
-        self.shared.schedule().store_failed(self.shared.clock.now());
+        // Everything waits for the queue, so that it is not asked without a pause.
+        let is_news = self.shared.schedule().store_failed(self.shared.clock.now());
+        if lock(&self.shared.interrupted).once_more(claim.id) {
+            if is_news {
+                warn!(id = %claim.id, error = %problem, "the message was not sent: its queue failed in the middle of the attempt; it goes on as if that had not been begun");
+                self.shared.note_error(claim.id, problem.to_string());
+            }
+            return Some(AttemptResult::untried(Vec::new()));
+        }
+        error!(id = %claim.id, error = %problem, "the queue fails again and again in the attempts of this message; others go first");
+        self.shared.note_error(claim.id, problem.to_string());
         // Later and later, so that one message that cannot be read does not stand before all others.
         let until = self.shared.now().wall.after(outcome::step(claim).min(UNREADABLE_STEP_MAX));
         let again = Outcome::SetBack { until, reply: problem.to_string() };

@@ -308,7 +308,7 @@ impl<'a> Batch<'a> {
                 }
                 // An answer to an earlier claim says the same: the dot of this one would have been noted over it.
                 Fate::NotSent | Fate::Answered(_) => {
-                    new.setbacks.stops = record.setbacks.stops.saturating_add(1);
+                    new.setbacks.stops = stops_after(record.setbacks.stops, before);
                     Outcome::NotTried { until: Some(behind) }
                 }
             };
@@ -387,6 +387,12 @@ impl<'a> Batch<'a> {
 fn note_attempt(record: &mut MessageRecord, at: Timestamp, said: &[(usize, String)]) {
     let MessageRecord { attempts, attempts_by, account, .. } = record;
     attempts::note((attempts, attempts_by), account.as_deref(), at, said);
+}
+
+/// How many stops count of a message that was in the middle of an attempt. An index that fails again and again stops nothing,
+/// and counts for one of them: a kill that comes later is none the message's more for it.
+fn stops_after(stops: u32, before: Option<u32>) -> u32 {
+    if before.is_some() { stops.saturating_add(1) } else { stops.max(1) }
 }
 
 /// How long a message waits that is in the middle of an attempt for the time after `stops` when the relay stops, or
@@ -477,6 +483,30 @@ mod tests {
         let index = index(&mut engine, id, record);
         let claim = Batch::new(&mut engine, &index, clock.now()).claim(clock.now(), LIMITS);
         assert!(matches!(claim, Ok(Claim::Idle { next: None })), "{claim:?}");
+    }
+
+    #[test]
+    fn however_often_the_index_has_failed_that_counts_for_one_stop_of_the_relay() {
+        let clock = clock();
+        let (mut engine, id, mut record) = rebuilt(&clock);
+        let mut waits = Vec::new();
+        for before in [None, None, None, Some(0), Some(0)] {
+            for recipient in &mut record.recipients {
+                let since = clock.wall();
+                recipient.state = RecipientState::Reserved { reservation: 7, since, resend: false };
+            }
+            let (index, mut changes) = (MemoryIndex::default(), Changes::default());
+            changes.put(id, None, Some(record.clone()));
+            index.apply(&changes).unwrap();
+            let mut batch = Batch::new(&mut engine, &index, clock.now());
+            batch.recover(id, &record, &Fate::NotSent, before);
+            record = batch.get(id).unwrap().unwrap();
+            let RecipientState::Queued { due, .. } = record.recipients[0].state else {
+                panic!("{record:?}")
+            };
+            waits.push(due.since(clock.wall()).as_secs());
+        }
+        assert_eq!(waits, [0, 5, 5, 5, 60]);
     }
 
     #[test]

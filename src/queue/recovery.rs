@@ -499,7 +499,11 @@ impl Reconciliation<'_> {
         if record.is_reserved() && !batch.engine.claimed.contains(id) {
             let fate = self.fate(id);
             let known = fate.name();
-            warn!(%id, known, "an attempt was under way when the relay stopped");
+            if self.is_reopened {
+                warn!(%id, known, "a claim that no worker of this process has was found when the queue's index was opened again");
+            } else {
+                warn!(%id, known, "an attempt was under way when the relay stopped");
+            }
             let before = (!self.is_reopened).then_some(found.recovered);
             batch.recover(id, record, &fate, before);
             found.recovered += 1;

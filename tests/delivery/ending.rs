@@ -7,7 +7,7 @@ use std::{
 
 use pillarbox::{
     clock::Clock,
-    delivery::Stage as DeliveryStage,
+    delivery::{DepartureReason, Stage as DeliveryStage},
     queue::{Step, state::RecipientState},
     sandbox::{Failure, Stage},
     shutdown::Phase,
@@ -190,4 +190,60 @@ async fn a_queue_that_fails_while_a_message_is_claimed_delays_it_and_nothing_els
     scene.until_names(id, &["relayed"]).await;
     assert_eq!(scene.received().len(), 1);
     assert_eq!(scene.state(id).await.1, 0, "no attempt is charged");
+}
+
+/// Lets time pass while mail waits for the queue, and at no other moment, until it is so.
+async fn until_the_queue_goes_on(scene: &Scene, mut is_so: impl AsyncFnMut() -> bool) {
+    eventually(
+        "going on",
+        async || {
+            let next = scene.handle().status().next;
+            if next.is_some_and(|next| next.why == DepartureReason::Store) {
+                scene.clock.advance(Duration::from_millis(500));
+            }
+            is_so().await
+        },
+        async || format!("{:?}", scene.handle().status()),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_whose_queue_fails_for_a_moment_in_its_attempt_is_as_if_it_had_not_been_begun() {
+    for (step, times) in [(Step::Open, 1), (Step::Open, 4), (Step::NoteDot, 1), (Step::NoteDot, 4)]
+    {
+        let mut scene = Scene::new().await;
+        scene.options.connections = 1;
+        let first = scene.submit(&["ok@example.net"]).await;
+        let second = scene.submit(&["ok2@example.net"]).await;
+        assert_eq!(scene.names(second).await, ["queued"]);
+        scene.store.faults().fail(step, times);
+        scene.start();
+        until_the_queue_goes_on(&scene, async || scene.received().len() == 2).await;
+        let order = scene.received().iter().map(|one| one.rcpt_to[0].clone()).collect::<Vec<_>>();
+        assert_eq!(order, ["ok@example.net", "ok2@example.net"], "{step:?} {times}: its place");
+        let waited = scene.clock.wall().since(START);
+        assert!(waited <= Duration::from_secs(20), "{step:?} {times}: {waited:?}");
+        scene.until_names(first, &["relayed"]).await;
+        assert_eq!(scene.state(first).await.1, 0, "no attempt is charged");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_its_queue_can_never_give_keeps_the_others_for_some_seconds_alone() {
+    let mut scene = Scene::new().await;
+    scene.options.connections = 1;
+    let bad = scene.submit(&["ok@example.net"]).await;
+    let good = scene.submit(&["ok2@example.net"]).await;
+    assert_eq!(scene.names(good).await, ["queued"]);
+    scene.store.faults().fail(Step::Open, 5);
+    scene.start();
+    until_the_queue_goes_on(&scene, async || scene.received().len() == 1).await;
+    scene.until_names(good, &["relayed"]).await;
+    let now = scene.clock.wall();
+    assert!(now.since(START) < MINUTE, "{:?}", now.since(START));
+    let RecipientState::Queued { due, .. } = scene.state(bad).await.0 else { panic!("it waits") };
+    assert!(due > now, "others go first");
+    scene.clock.advance(MINUTE);
+    until_the_queue_goes_on(&scene, async || scene.received().len() == 2).await;
 }

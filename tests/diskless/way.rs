@@ -6,8 +6,10 @@ use super::*;
 use crate::support::network::{Loss, Network, Way};
 
 const COMMIT: &str = "COMMIT\0";
-/// What is said before the commit of a message that comes in, and of a settlement.
+/// What is said before the commit of a message that comes in, of a note that the final dot is about to be sent, and of a
+/// settlement.
 const KEEP: &str = "INSERT INTO pillarbox.body";
+const DOT: &str = "SET dot = true";
 const SETTLE: &str = "INSERT INTO pillarbox.history";
 
 /// What takes ten seconds on a slow way.
@@ -63,5 +65,20 @@ fn a_client_that_comes_again_because_an_answer_was_lost_has_its_message_relayed_
     assert!(network.has_lost() && scene.gmail.duplicates() == 0, "{}", tail(&host.home.log()));
     let ends = "SELECT count(*) FROM pillarbox.history";
     assert!(within(PATIENCE, || scene.sql(ends) == "2"), "{}", scene.sql(ends));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+fn a_message_whose_final_dot_could_not_be_noted_for_a_moment_waits_for_no_minute() {
+    let scene = Scene::new();
+    let network = Network::before(scene.server.port);
+    let mut host = scene.host_by(network.port, "a");
+    let daemon = host.home.start();
+    network.lose((DOT, COMMIT), Loss::Cut);
+    host.submit(1, 500);
+    let has_left = within(Duration::from_secs(45), || scene.gmail.recipients() == 1);
+    assert!(has_left && network.has_lost(), "{}", tail(&host.home.log()));
+    scene.expect_all(&[&host]);
+    assert_eq!(scene.gmail.duplicates(), 0);
     assert!(daemon.terminate(PATIENCE).success());
 }
