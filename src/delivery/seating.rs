@@ -40,6 +40,15 @@ impl Shared {
         self.share().filter(|_| !self.options().is_api()).map(|share| &share.seats)
     }
 
+    /// Tells those connections what the present options allow: each question to the books names it, from now on.
+    pub(super) fn name_what_is_allowed(&self) {
+        let Some(share) = &self.fleet else { return };
+        let options = self.options();
+        let logins = options.counts_logins().then_some(options.logins_per_hour);
+        let connections = u32::try_from(options.connections).unwrap_or(u32::MAX);
+        share.seats.allow(Terms { logins, connections });
+    }
+
     /// Waits until connections are asked back, or were lost; for ever without a fleet.
     pub(super) async fn news_of_seats(&self) {
         match self.seats() {
@@ -51,10 +60,7 @@ impl Shared {
     /// Asks for a connection and a login.
     pub(super) async fn ask_for_a_seat(&self) -> Seated {
         let Some(seats) = self.seats() else { return Seated::Alone };
-        let options = self.options();
-        let logins = options.counts_logins().then_some(options.logins_per_hour);
-        let connections = u32::try_from(options.connections).unwrap_or(u32::MAX);
-        match seats.ask(Terms { logins, connections }).await {
+        match seats.ask().await {
             Ok(Seating::Granted(seat)) => {
                 self.wants_a_seat.store(false, Ordering::Relaxed);
                 let mut schedule = self.schedule();

@@ -254,6 +254,7 @@ impl Shared {
         self.pacer.set(options.pace_per_minute);
         self.logins.set(options.logins_per_hour);
         self.options.set(options);
+        self.name_what_is_allowed();
         // What has held mail back by the old ones may hold it no more.
         self.schedule().reconsider();
         self.more.notify_one();

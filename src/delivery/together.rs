@@ -58,6 +58,7 @@ impl Shared {
     /// Shares the day, and the token that the account logs in with; of an account without a limit neither.
     pub(super) fn share_with_the_fleet(&mut self, share: Arc<Share>, vault: Arc<Vault>) {
         self.fleet = Some(share);
+        self.name_what_is_allowed();
         let is_shared = self.share().is_some();
         let tokens = self.tokens.as_mut().and_then(Arc::get_mut);
         if let Some(tokens) = tokens.filter(|_| is_shared) {

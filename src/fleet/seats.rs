@@ -47,6 +47,7 @@ pub(crate) struct Seats {
 struct State {
     seats: BTreeMap<i64, Own>,
     over: VecDeque<Over>,
+    /// What every question names.
     terms: Terms,
     /// So many are for others.
     asked_back: u32,
@@ -112,17 +113,24 @@ impl Seats {
         Self { books, reach, account, host, clock, state, changed, news }
     }
 
+    /// The account allows this from now on. What was heard under other terms counts no more.
+    pub(crate) fn allow(&self, terms: Terms) {
+        let mut state = lock(&self.state);
+        if state.terms != terms {
+            (state.terms, state.hour_until_ms, state.crowded_until_ms) = (terms, 0, 0);
+        }
+    }
+
     /// Asks for a connection and a login.
     ///
     /// # Errors
     /// The books cannot be asked, or have not answered in time: nobody may log in.
-    pub(crate) async fn ask(self: &Arc<Self>, terms: Terms) -> Result<Seating, Trouble> {
+    pub(crate) async fn ask(self: &Arc<Self>) -> Result<Seating, Trouble> {
         let asked_ms = self.now_ms();
         let token = fastrand::i64(1..);
-        let over = {
+        let (terms, over) = {
             let mut state = lock(&self.state);
-            state.terms = terms;
-            Vec::from(std::mem::take(&mut state.over))
+            (state.terms, Vec::from(std::mem::take(&mut state.over)))
         };
         // Dropped in the middle, it is given back as well: it may have been granted.
         let mut seat = Seat { seats: Arc::clone(self), token, is_known: true };

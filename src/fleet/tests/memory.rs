@@ -19,11 +19,13 @@ const ANOTHER: i64 = -1;
 pub(crate) struct InMemory {
     clock: ManualClock,
     twin: Arc<Twin>,
+    logins: Arc<LoginTwin>,
 }
 
 impl InMemory {
     pub(crate) fn new(clock: &ManualClock) -> Self {
-        Self { clock: clock.clone(), twin: Arc::new(Twin::new(clock)) }
+        let logins = Arc::new(LoginTwin::new(clock));
+        Self { clock: clock.clone(), twin: Arc::new(Twin::new(clock)), logins }
     }
 
     /// The share of a host.
@@ -40,7 +42,7 @@ impl InMemory {
         let (books, tokens) = (Arc::clone(&self.twin) as _, Arc::clone(&self.twin) as _);
         let roll = Arc::new(Roll::new(&self.clock));
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let (own, logins) = ((host.into(), OwnFile::none()), Arc::new(LoginTwin::new(&self.clock)));
+        let (own, logins) = ((host.into(), OwnFile::none()), Arc::clone(&self.logins) as _);
         Fleet::over((books, logins), (roll, tokens), own, &clock, Live::new(None))
     }
 
@@ -59,6 +61,11 @@ impl InMemory {
     pub(crate) async fn look(&self, share: &Share, own: u32, limit: Limit) {
         // While they cannot be asked, that is what it knows.
         drop(share.elsewhere(own, limit).await);
+    }
+
+    /// A host goes on with its connections.
+    pub(crate) async fn renew(&self, share: &Share) {
+        share.seats.renew().await;
     }
 
     pub(crate) fn are_away(&self, are_away: bool) {

@@ -32,11 +32,10 @@ impl Scene {
     fn host(&self, name: &str) -> Arc<Seats> {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let names = ("you@gmail.com".to_owned(), name.to_owned());
-        Arc::new(Seats::new(
-            (Arc::clone(&self.twin) as _, Arc::default(), Arc::default()),
-            names,
-            clock,
-        ))
+        let seats =
+            Seats::new((Arc::clone(&self.twin) as _, Arc::default(), Arc::default()), names, clock);
+        seats.allow(TERMS);
+        Arc::new(seats)
     }
 
     /// Logins that count, and open connections.
@@ -48,7 +47,7 @@ impl Scene {
 }
 
 async fn granted(seats: &Arc<Seats>) -> Seat {
-    match seats.ask(TERMS).await {
+    match seats.ask().await {
         Ok(Seating::Granted(seat)) => seat,
         other => panic!("{other:?}"),
     }
@@ -114,7 +113,7 @@ async fn what_was_granted_by_an_answer_that_was_lost_is_given_back() {
     let scene = Scene::new();
     let host = scene.host("a");
     scene.twin.loses_an_answer.store(true, Ordering::Relaxed);
-    assert!(host.ask(TERMS).await.is_err());
+    assert!(host.ask().await.is_err());
     assert_eq!((scene.counted(), host.number()), ((1, 1), 0));
     drop(granted(&host).await);
     host.renew().await;
@@ -127,7 +126,7 @@ async fn a_host_hears_that_another_one_waits_and_is_asked_for_one_connection_onc
     let (a, b) = (scene.host("a"), scene.host("b"));
     let (one, two) = (granted(&a).await, granted(&a).await);
     assert!(one.may_log_in() && two.may_log_in());
-    assert!(matches!(b.ask(TERMS).await, Ok(Seating::AllInUse)));
+    assert!(matches!(b.ask().await, Ok(Seating::AllInUse)));
     assert_eq!((a.workers_max(), b.workers_max()), (usize::MAX, 1));
     a.renew().await;
     a.news.notified().await;
@@ -141,7 +140,7 @@ async fn a_host_hears_that_another_one_waits_and_is_asked_for_one_connection_onc
     let of_b = granted(&b).await;
     assert!(of_b.may_log_in());
     a.renew().await;
-    assert!(!a.is_asked_back() && matches!(a.ask(TERMS).await, Ok(Seating::AllInUse)));
+    assert!(!a.is_asked_back() && matches!(a.ask().await, Ok(Seating::AllInUse)));
     drop(of_b);
     let _fourth = granted(&b).await;
     assert_eq!(scene.counted(), (4, 2), "{:?}", scene.twin.page);
@@ -156,10 +155,26 @@ async fn a_host_knows_when_the_hour_is_spent_by_all() {
         assert!(seat.may_log_in());
         drop(seat);
     }
-    let Ok(Seating::HourIsSpent { frees_in }) = b.ask(TERMS).await else { panic!("it is not") };
+    let Ok(Seating::HourIsSpent { frees_in }) = b.ask().await else { panic!("it is not") };
     assert_eq!((frees_in, b.hour_is_spent_for()), (3_660 * SECOND, 3_660 * SECOND));
     assert!(!b.is_plentiful(4) && b.is_plentiful(9));
     scene.clock.advance(frees_in);
     drop(granted(&b).await);
     assert_eq!(b.hour_is_spent_for(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn what_the_account_allows_is_named_by_the_next_renewal_and_what_was_heard_before_counts_no_more()
+ {
+    let scene = Scene::new();
+    let host = scene.host("a");
+    let seat = granted(&host).await;
+    assert!(seat.may_log_in());
+    host.renew().await;
+    assert_eq!(host.hour_is_spent_for(), Duration::ZERO);
+    host.allow(Terms { logins: Some(1), ..TERMS });
+    host.renew().await;
+    assert_eq!(host.hour_is_spent_for(), 3_660 * SECOND);
+    host.allow(TERMS);
+    assert_eq!(host.hour_is_spent_for(), Duration::ZERO);
 }
