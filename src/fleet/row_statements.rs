@@ -420,14 +420,23 @@ pub(super) async fn ends(
     } else {
         "SELECT ended, id FROM pillarbox.history WHERE ended > $1 ORDER BY ended DESC, id DESC LIMIT $2"
     };
-    let found = client.query_typed(ask, &[(&at_ms, Type::INT8), (&limit, Type::INT8)]).await?;
-    all(&found, |answer| {
+    ends_of(&client.query_typed(ask, &[(&at_ms, Type::INT8), (&limit, Type::INT8)]).await?)
+}
+
+/// Ends beyond the `most` last ones, the oldest first. One statement sees one moment.
+pub(super) async fn ends_beyond(
+    client: &Client,
+    most: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Id)>, Error> {
+    let ask = "SELECT ended, id FROM pillarbox.history ORDER BY ended, id
+        LIMIT least($2, greatest((SELECT count(*) FROM pillarbox.history) - $1, 0))";
+    ends_of(&client.query_typed(ask, &[(&most, Type::INT8), (&limit, Type::INT8)]).await?)
+}
+
+fn ends_of(found: &[Answer]) -> Result<Vec<(i64, Id)>, Error> {
+    all(found, |answer| {
         let at = answer.try_get(0)?;
         Ok(id_of(answer, 1)?.map(|id| (at, id)))
     })
-}
-
-/// How many there are.
-pub(super) async fn count(client: &Client) -> Result<i64, Error> {
-    client.query_typed_one("SELECT count(*) FROM pillarbox.history", &[]).await?.try_get(0)
 }

@@ -354,11 +354,10 @@ impl Rows {
         })
     }
 
-    /// How many there are.
-    pub(crate) fn count_of_history(&self) -> Result<u64, Refusal> {
-        self.wait(|inner| async move {
-            let count = asked!(inner.reader, client => statements::count(client))?;
-            Ok(count.unsigned_abs())
+    /// Ends beyond the `most` last ones, the oldest first.
+    pub(crate) fn ends_beyond(&self, most: i64, limit: i64) -> Result<Vec<(i64, Id)>, Refusal> {
+        self.wait(move |inner| async move {
+            Ok(asked!(inner.reader, client => statements::ends_beyond(client, most, limit))?)
         })
     }
 

@@ -124,10 +124,13 @@ impl DatabaseIndex {
 
     fn ends_of(&self, time: (i64, bool), limit: usize) -> Result<Vec<EndKey>, IndexError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let ends = self.rows.ends(time, limit).map_err(refused)?;
-        let key = |(at, id)| EndKey { at: Timestamp(at), id: QueueId::from_bytes(id) };
-        Ok(ends.into_iter().map(key).collect())
+        Ok(keys(self.rows.ends(time, limit).map_err(refused)?))
     }
+}
+
+fn keys(ends: Vec<(i64, Id)>) -> Vec<EndKey> {
+    let key = |(at, id)| EndKey { at: Timestamp(at), id: QueueId::from_bytes(id) };
+    ends.into_iter().map(key).collect()
 }
 
 /// As it is written: with the number of its claim.
@@ -224,9 +227,10 @@ impl Index for DatabaseIndex {
         self.ends_of((time.0, false), limit)
     }
 
-    fn ends(&self) -> Result<usize, IndexError> {
-        let count = self.rows.count_of_history().map_err(refused)?;
-        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    fn ends_beyond(&self, most: usize, limit: usize) -> Result<Vec<EndKey>, IndexError> {
+        let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let ends = self.rows.ends_beyond(number(most), number(limit)).map_err(refused)?;
+        Ok(keys(ends))
     }
 
     fn ledger(&self) -> Result<FoundEvents, IndexError> {

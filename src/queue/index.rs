@@ -132,8 +132,9 @@ pub(super) trait Index: Send + Sync + fmt::Debug {
     /// The ends of finished messages after `time`, the latest first, at most `limit`.
     fn ended_after(&self, time: Timestamp, limit: usize) -> Result<Vec<EndKey>, IndexError>;
 
-    /// The number of all ends, which are looked through for it.
-    fn ends(&self) -> Result<usize, IndexError>;
+    /// The ends of finished messages beyond the `most` that ended last, the oldest first, at most `limit`; all are looked through for
+    /// it. Of one moment: where several hosts forget what is beyond at once, each names the same.
+    fn ends_beyond(&self, most: usize, limit: usize) -> Result<Vec<EndKey>, IndexError>;
 
     /// All events of the ledger.
     fn ledger(&self) -> Result<FoundEvents, IndexError>;

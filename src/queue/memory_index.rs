@@ -157,8 +157,10 @@ impl Index for MemoryIndex {
         Ok(stored.ended.keys().rev().filter(|end| end.at > time).take(limit).copied().collect())
     }
 
-    fn ends(&self) -> Result<usize, IndexError> {
-        Ok(self.lock().ended.len())
+    fn ends_beyond(&self, most: usize, limit: usize) -> Result<Vec<EndKey>, IndexError> {
+        let stored = self.lock();
+        let beyond = stored.ended.len().saturating_sub(most).min(limit);
+        Ok(stored.ended.keys().take(beyond).copied().collect())
     }
 
     fn ledger(&self) -> Result<FoundEvents, IndexError> {

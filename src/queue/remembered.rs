@@ -10,7 +10,8 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// Messages in the history: 33,000 a day for the 30 days that it has unless somebody sets another time. About 0.5 GiB.
+/// Messages in the history, which is that of all hosts where the queue is in the fleet's database: 33,000 a day for the 30 days that it
+/// has unless somebody sets another time. About 0.5 GiB.
 pub(crate) const HISTORY_MAX: usize = 1_000_000;
 /// Entries that are removed in one transaction.
 const CHUNK: usize = 1_000;
@@ -44,26 +45,26 @@ impl Queue {
         }
     }
 
-    /// Forgets what ended first, so that the history has so many messages at most. Returns how many entries went.
+    /// Forgets what ended first, so that the history has so many messages at most. Returns how many entries went. Where it is that of
+    /// several hosts, any of them may do this at the same time.
     pub(crate) async fn cap_history(&self, most: usize) -> Result<usize, QueueError> {
-        let ends = self.read(|index: &dyn Index| index.ends()).await?;
-        let surplus = ends.saturating_sub(most);
         let mut forgotten = 0;
-        while forgotten < surplus {
-            let next = (surplus - forgotten).min(CHUNK);
-            let ever = Timestamp(i64::MAX);
-            let first = self.read(move |index| index.ended_before(ever, next)).await?;
-            if first.is_empty() {
-                break;
+        loop {
+            let beyond = self.read(move |index| index.ends_beyond(most, CHUNK)).await?;
+            if beyond.is_empty() {
+                return Ok(forgotten);
             }
-            forgotten += first.len();
+            let is_last = beyond.len() < CHUNK;
+            forgotten += beyond.len();
             self.commit(move |batch| {
-                first.into_iter().for_each(|end| batch.changes.forget_end(end));
+                beyond.into_iter().for_each(|end| batch.changes.forget_end(end));
                 Ok(())
             })
             .await?;
+            if is_last {
+                return Ok(forgotten);
+            }
         }
-        Ok(forgotten)
     }
 }
 

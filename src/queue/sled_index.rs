@@ -345,8 +345,10 @@ impl Index for SledIndex {
         self.ends(self.ended.range(ended_bytes(&most)..).keys().rev().take(limit))
     }
 
-    fn ends(&self) -> Result<usize, IndexError> {
-        self.ended.iter().keys().try_fold(0, |ends, key| key.map(|_| ends + 1).map_err(failed))
+    fn ends_beyond(&self, most: usize, limit: usize) -> Result<Vec<EndKey>, IndexError> {
+        let mut keys = self.ended.iter().keys();
+        let ends = keys.try_fold(0_usize, |ends, key| key.map(|_| ends + 1).map_err(failed))?;
+        self.ends(self.ended.iter().keys().take(ends.saturating_sub(most).min(limit)))
     }
 
     fn accounts(&self) -> Result<BTreeMap<AccountKey, AccountState>, IndexError> {

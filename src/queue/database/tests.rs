@@ -342,3 +342,29 @@ async fn days_of_the_history_are_made_ahead_and_dropped_whole() {
     assert!(host.queue.finished(id).await.unwrap().is_some());
     host.queue.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn hosts_that_shorten_the_history_of_all_at_once_forget_no_message_too_many() {
+    let scene = Scene::new();
+    let hosts = ["a", "b", "c"].map(|name| Host::start(&scene, name));
+    for round in 1..=5 {
+        scene.sql(
+            "DELETE FROM pillarbox.history;
+            INSERT INTO pillarbox.history (id, ended, record)
+                SELECT decode(lpad(to_hex(number), 32, '0'), 'hex'), number, ''
+                FROM generate_series(1, 5000) AS numbers (number)",
+        );
+        let [a, b, c] = &hosts;
+        let (a, b, c) = tokio::join!(
+            a.queue.cap_history(1_200),
+            b.queue.cap_history(1_200),
+            c.queue.cap_history(1_200)
+        );
+        assert!(a.is_ok() && b.is_ok() && c.is_ok(), "{a:?} {b:?} {c:?}");
+        let left = scene.sql("SELECT count(*), min(ended) FROM pillarbox.history");
+        assert_eq!(left, "1200|3801", "in round {round}: those that ended last");
+    }
+    for host in hosts {
+        host.queue.close().await;
+    }
+}

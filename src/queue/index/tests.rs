@@ -302,7 +302,9 @@ contract! {
             fixture.index().apply(&changes).unwrap();
         }
         let index = fixture.index();
-        assert_eq!(index.ends(), Ok(3));
+        assert_eq!(index.ends_beyond(3, 9), Ok(vec![]));
+        assert_eq!(index.ends_beyond(1, 9), Ok(vec![end(1), end(2)]));
+        assert_eq!(index.ends_beyond(0, 1), Ok(vec![end(1)]));
         assert_eq!(index.ended_before(end(3).at, 9), Ok(vec![end(1), end(2)]));
         assert_eq!(index.ended_before(end(3).at, 1), Ok(vec![end(1)]));
         assert_eq!(index.ended_after(end(1).at, 9), Ok(vec![end(3), end(2)]));
@@ -312,7 +314,8 @@ contract! {
         changes.move_end(end(3), START);
         index.apply(&changes).unwrap();
         assert_eq!(index.finished(id(2)), Ok(None));
-        assert_eq!(index.ends(), Ok(2));
+        assert_eq!(index.ends_beyond(1, 9), Ok(vec![EndKey { at: START, id: id(3) }]));
+        assert_eq!(index.ends_beyond(2, 9), Ok(vec![]));
         assert_eq!(index.ended_after(Timestamp(0), 9), Ok(vec![end(1), EndKey { at: START, id: id(3) }]));
     }
 
