@@ -260,6 +260,8 @@ fn a_database_that_goes_away_in_the_middle_of_accepts_has_every_message_that_was
             words().contains("the queue in the fleet's database cannot be used")
         });
         assert!(said, "{}", words());
+        let told = host.say(&["fleet"]);
+        assert!(told.contains("this host takes no mail meanwhile"), "{told}");
         // A new start would mend nothing.
         assert!(host.home.output(["health"]).status.success(), "{}", words());
         scene.server.resume();

@@ -125,6 +125,9 @@ pub(crate) struct AccountFacts {
     pub(crate) owner_reserve: u32,
     /// What the relay may spend, and who of that how much.
     pub(crate) limits: ClaimLimits,
+    /// Connections at a time that all hosts of a fleet share, and their logins of an hour; `None` where they are not counted.
+    pub(crate) connections: Option<u32>,
+    pub(crate) logins_per_hour: Option<u32>,
 }
 
 impl AccountFacts {
@@ -138,6 +141,9 @@ impl AccountFacts {
             recipients_per_day: delivery.recipients_per_day.with(owner_reserve),
             owner_reserve,
             limits: delivery.claim_limits(),
+            connections: (!delivery.is_api())
+                .then(|| u32::try_from(delivery.connections).unwrap_or(u32::MAX)),
+            logins_per_hour: delivery.counts_logins().then_some(delivery.logins_per_hour),
         }
     }
 

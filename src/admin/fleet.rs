@@ -69,6 +69,9 @@ pub(crate) struct Unasked {
     pub(crate) since: Option<Timestamp>,
     /// Why.
     pub(crate) reason: String,
+    /// The queue of this host is there as well, so that clients keep their mail meanwhile.
+    #[serde(default)]
+    pub(crate) queue_is_there: bool,
 }
 
 /// A host.
@@ -113,9 +116,29 @@ pub(crate) struct Shared {
     pub(crate) spent: u64,
     /// The same by each host that has spent any.
     pub(crate) by_host: Vec<SpentBy>,
-    /// Logins of the last hour and open connections, by each host that has any.
+    /// What this host lets all of them have of connections at a time, and of logins in an hour; `None` where it does not count
+    /// them together with the others.
     #[serde(default)]
-    pub(crate) logins: Vec<LoggedIn>,
+    pub(crate) connections: Option<u32>,
+    #[serde(default)]
+    pub(crate) logins_per_hour: Option<u32>,
+    /// Logins of the last hour and open connections, by each host that has any or waits for one.
+    #[serde(default)]
+    pub(crate) logins: Vec<LoginsOf>,
+}
+
+/// What one host has of an account's logins and connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LoginsOf {
+    /// Its name.
+    pub(crate) host: String,
+    /// Logins that count for the last hour.
+    pub(crate) logins: u64,
+    /// Connections that are open.
+    pub(crate) connections: u64,
+    /// Since when it waits for one more, while others have all.
+    #[serde(default)]
+    pub(crate) waits_since: Option<Timestamp>,
 }
 
 /// What one host has spent of an account.
@@ -176,7 +199,8 @@ async fn told(sources: &Sources, fleet: &Fleet) -> Told {
         Err(trouble) => {
             let since = stand::away(sources).map(|away| away.since);
             let reason = trouble.to_string();
-            (hosts.known(), Some(Unasked { since, reason }))
+            let queue_is_there = sources.store.is_in_a_database();
+            (hosts.known(), Some(Unasked { since, reason, queue_is_there }))
         }
     };
     let (own, members) = (hosts.own(), members.as_ref());
@@ -226,13 +250,29 @@ fn shared(sources: &Sources, known: &Members) -> Vec<Shared> {
             .map(|(_, host, recipients)| SpentBy { host: host.clone(), recipients: *recipients })
             .collect();
         let (account, spent) = (account.to_owned(), by_host.iter().map(|one| one.recipients).sum());
-        let logins = known.logins.iter().filter(|one| one.account == account).cloned().collect();
-        Shared { account, name: None, limit: None, spent, by_host, logins }
+        let logins = known.logins.iter().filter(|one| one.account == account);
+        let logins = logins.map(|one| {
+            let LoggedIn { host, logins, open: connections, waits, .. } = one.clone();
+            let waits_since = waits.map(|span| known.at.before(span));
+            LoginsOf { host, logins, connections, waits_since }
+        });
+        let logins = logins.collect();
+        Shared {
+            account,
+            name: None,
+            limit: None,
+            spent,
+            by_host,
+            connections: None,
+            logins_per_hour: None,
+            logins,
+        }
     };
     let own = facts.accounts.iter().filter_map(|account| {
         let limit = Some(account.limit().recipients()?);
         let name = facts.name(account.key()).map(|name| name.to_string());
-        Some(Shared { name, limit, ..of(&account.in_fleet) })
+        let (connections, logins_per_hour) = (account.connections, account.logins_per_hour);
+        Some(Shared { name, limit, connections, logins_per_hour, ..of(&account.in_fleet) })
     });
     let mut all: Vec<Shared> = own.collect();
     for (account, _, _) in &known.spent {

@@ -183,6 +183,8 @@ pub(super) fn account(name: &str, limit: impl Into<Limit>) -> AccountFacts {
         recipients_per_day: limits.limit.with(5),
         owner_reserve: 5,
         limits,
+        connections: Some(2),
+        logins_per_hour: Some(20),
     }
 }
 

@@ -191,7 +191,7 @@ fn gone(found: &Examined) -> Option<Outcome> {
         Outcome::warn(
             format!("{} without a sign of life: {}", count(gone.len() as u64, "host"), first.join(", ")),
             format!(
-                "Start it, so that what is in its queue leaves; one that does not come back is forgotten after {}",
+                "Start it, so that what waits on its disk leaves (what waits in the database another host takes over); one that does not come back is forgotten after {}",
                 span(FORGOTTEN_AFTER)
             ),
         )

@@ -107,19 +107,19 @@ pub(super) struct Listed {
     pub(super) logins: Vec<LoggedIn>,
 }
 
-/// What a host has of the logins and connections of an account. Its fields are those of the admin API, which tells of them
-/// below the account.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// What a host has of the logins and connections of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LoggedIn {
     /// As all hosts call it.
-    #[serde(skip)]
     pub(crate) account: String,
     /// Which host.
     pub(crate) host: String,
     /// Logins that count for the last hour.
     pub(crate) logins: u64,
     /// Connections that are open.
-    pub(crate) connections: u64,
+    pub(crate) open: u64,
+    /// For how long it has waited for one more, while others have all.
+    pub(crate) waits: Option<Duration>,
 }
 
 /// The books in which hosts are written down.

@@ -12,7 +12,7 @@ use super::{
     hosts::LoggedIn,
     link::{Link, said},
     logins::{Login, LoginAnswer, LoginAsk, LoginBooks, Page, Renewal, Renewed, Spans, Wish},
-    postgres::{Postgres, Value, end},
+    postgres::{Postgres, Value, end, length},
     processes::Process,
 };
 
@@ -46,13 +46,23 @@ const REMOVE_LOGINS: &str = "DELETE FROM pillarbox.login WHERE account = $1 AND 
 const REMOVE_WISHES: &str =
     "DELETE FROM pillarbox.login_wish WHERE account = $1 AND host = ANY ($2)";
 
-/// What each host has of each account, for whoever looks.
+/// What each host has of each account, or waits for, for whoever looks.
 const LOGGED_IN: &str = "
-    SELECT l.account, l.host,
-        count(*) FILTER (WHERE l.at > greatest(a.latest, clock_timestamp()) - $2 * interval '1 millisecond'),
-        count(*) FILTER (WHERE l.open_until > greatest(a.latest, clock_timestamp()))
-    FROM pillarbox.login l JOIN pillarbox.account a ON a.name = l.account
-    GROUP BY l.account, l.host ORDER BY l.account, l.host LIMIT $1";
+    SELECT account, host, sum(logins)::bigint, sum(open)::bigint, max(waits_ms)
+    FROM (
+        SELECT l.account, l.host,
+            count(*) FILTER (WHERE l.at > greatest(a.latest, clock_timestamp()) - $2 * interval '1 millisecond') AS logins,
+            count(*) FILTER (WHERE l.open_until > greatest(a.latest, clock_timestamp())) AS open,
+            NULL::bigint AS waits_ms
+        FROM pillarbox.login l JOIN pillarbox.account a ON a.name = l.account
+        GROUP BY l.account, l.host
+        UNION ALL
+        SELECT w.account, w.host, 0, 0,
+            (extract(epoch FROM greatest(a.latest, clock_timestamp()) - w.since) * 1000)::bigint
+        FROM pillarbox.login_wish w JOIN pillarbox.account a ON a.name = w.account
+        WHERE w.until > greatest(a.latest, clock_timestamp())
+    ) AS part
+    GROUP BY account, host ORDER BY account, host LIMIT $1";
 
 #[async_trait]
 impl LoginBooks for Postgres {
@@ -112,7 +122,7 @@ async fn read(client: &Client, account: &str) -> Result<Page, Trouble> {
     Ok(page)
 }
 
-/// Who has logged in, as many as are told of.
+/// Who has logged in, or wants to, as many as are told of.
 pub(super) async fn logged_in(client: &Client, most: i64) -> Result<Vec<LoggedIn>, Trouble> {
     let counts_for = Spans::default().counts_for.as_secs_f64() * 1_000.0;
     let of = [(&most as _, Type::INT8), (&counts_for as _, Type::FLOAT8)];
@@ -120,7 +130,8 @@ pub(super) async fn logged_in(client: &Client, most: i64) -> Result<Vec<LoggedIn
     let one = |row: &Row| {
         let number = |at| row.try_get::<_, i64>(at).map(i64::unsigned_abs);
         let (account, host) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(LoggedIn { account, host, logins: number(2)?, connections: number(3)? })
+        let waits = row.try_get::<_, Option<i64>>(4)?.map(length);
+        Ok(LoggedIn { account, host, logins: number(2)?, open: number(3)?, waits })
     };
     rows.iter().map(one).collect::<Result<_, _>>().map_err(said)
 }

@@ -10,7 +10,7 @@ use super::books::Trouble;
 use crate::{clock::Timestamp, sync::lock};
 
 /// What to do in general; the words of the trouble say more.
-pub(crate) const REMEDY: &str = "Look at the database and at the way to it. Mail is taken and waits meanwhile, and leaves by itself once the database answers";
+pub(crate) const REMEDY: &str = "Look at the database and at the way to it. Mail waits meanwhile, and leaves by itself once the database answers";
 
 /// Whether the books can be asked.
 #[derive(Debug, Default)]

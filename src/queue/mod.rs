@@ -370,10 +370,15 @@ impl Queue {
         Err(QueueError::Corrupt { id, reason })
     }
 
+    /// Whether its directory is no more than a cache.
+    pub(crate) fn is_in_a_database(&self) -> bool {
+        self.shared.spool.remote.is_some()
+    }
+
     /// Whether it is in a database that is away, and open again when that is back.
     pub(crate) fn waits_for_its_database(&self) -> bool {
         let shared = &self.shared;
-        shared.spool.remote.is_some() && shared.is_in_trouble() && !shared.has_failed_for_good()
+        self.is_in_a_database() && shared.is_in_trouble() && !shared.has_failed_for_good()
     }
 
     /// Starts a message: assigns its id and takes the body through [`IncomingMessage::write`]. A draft that is

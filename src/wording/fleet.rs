@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Lines;
 use crate::{
-    admin::fleet::{DrainOrdered, FleetView, HostTold, NONE, Shared, Told},
+    admin::fleet::{DrainOrdered, FleetView, HostTold, LoginsOf, NONE, Shared, Told},
     clock::Timestamp,
     fleet::{FORGOTTEN_AFTER, REMEDY, Standing},
     quantities::{count, relative, span, when},
@@ -17,7 +17,7 @@ pub(crate) fn lines(view: &FleetView) -> Lines {
         ("this host", vec![fleet.host.clone()]),
         ("database", database(fleet, view.now)),
         ("spent", fleet.accounts.iter().map(shared).collect()),
-        ("logins", fleet.accounts.iter().filter_map(logins).collect()),
+        ("logins", fleet.accounts.iter().filter_map(|shared| logins(shared, view.now)).collect()),
     ]
 }
 
@@ -27,6 +27,13 @@ fn database(fleet: &Told, now: Timestamp) -> Vec<String> {
         let since =
             away.since.map_or_else(String::new, |since| format!(" since {}", when(since, now)));
         lines.push(format!("it cannot be asked{since}: {}. {REMEDY}; `pillarbox doctor --check fleet` finds out more", away.reason));
+        let meanwhile = match away.queue_is_there {
+            true => {
+                "this host takes no mail meanwhile: its queue is in the database, and clients hear 451 and keep theirs"
+            }
+            false => "this host takes mail meanwhile",
+        };
+        lines.push(meanwhile.to_owned());
     }
     match (fleet.known_at, &fleet.server_version, fleet.schema_version) {
         (Some(at), _, _) if fleet.away.is_some() => {
@@ -52,7 +59,7 @@ fn milliseconds(microseconds: u64) -> String {
 }
 
 /// Of an account that nobody logs in to there is nothing to be said.
-fn logins(shared: &Shared) -> Option<String> {
+fn logins(shared: &Shared, now: Timestamp) -> Option<String> {
     if shared.logins.is_empty() {
         return None;
     }
@@ -61,12 +68,27 @@ fn logins(shared: &Shared) -> Option<String> {
     let holders = shared.logins.iter().filter(|one| one.connections > 0);
     let holders: Vec<String> =
         holders.map(|one| format!("{} {}", one.host, one.connections)).collect();
-    let open = match open {
-        0 => "no connection is open".to_owned(),
-        1 => format!("1 connection is open: {}", holders.join(", ")),
-        _ => format!("{open} connections are open: {}", holders.join(", ")),
+    let open = match (shared.connections.map(u64::from), open) {
+        (Some(most), 1) => format!("1 of {} is open", count(most, "connection")),
+        (Some(most), _) => format!("{open} of {} are open", count(most, "connection")),
+        (None, 0) => "no connection is open".to_owned(),
+        (None, 1) => "1 connection is open".to_owned(),
+        (None, _) => format!("{open} connections are open"),
     };
-    Some(format!("{}: {} in the last hour; {open}", name(shared), count(logins, "login")))
+    let holders =
+        if holders.is_empty() { String::new() } else { format!(": {}", holders.join(", ")) };
+    let wait =
+        |one: &LoginsOf| Some(format!("{} for {}", one.host, span(now.since(one.waits_since?))));
+    let waiting: Vec<String> = shared.logins.iter().filter_map(wait).collect();
+    let waiting = match waiting.is_empty() {
+        true => String::new(),
+        false => format!("; waiting for one: {}", waiting.join(", ")),
+    };
+    let logins = match shared.logins_per_hour {
+        Some(most) => format!("{logins} of {}", count(u64::from(most), "login")),
+        None => count(logins, "login"),
+    };
+    Some(format!("{}: {logins} in the last hour; {open}{holders}{waiting}", name(shared)))
 }
 
 fn name(shared: &Shared) -> String {
@@ -127,9 +149,15 @@ pub(crate) fn remarks(view: &FleetView) -> Vec<String> {
     let Some(fleet) = &view.fleet else { return Vec::new() };
     let more = (fleet.more_hosts > 0)
         .then(|| format!("{} more that are not named.", count(fleet.more_hosts, "host")));
-    let gone = fleet.hosts.iter().any(|host| host.standing == Standing::Gone).then(|| {
+    let is_gone = |host: &HostTold| host.standing == Standing::Gone;
+    let has_left_mail = |host: &HostTold| host.standing == Standing::Stopped && host.messages > 0;
+    let gone = fleet.hosts.iter().any(|host| is_gone(host) || has_left_mail(host)).then(|| {
         let days = span(Duration::from_secs(FORGOTTEN_AFTER.as_secs()));
-        format!("What a host that is gone has in its queue leaves when it is back; a host is forgotten {days} after its last sign of life.")
+        let look = match fleet.hosts.iter().any(is_gone) {
+            true => " Look at the machine of one that is gone: `systemctl status pillarbox` there.",
+            false => "",
+        };
+        format!("A host that is gone or stopped is shown with what it had at its last sign of life. What it has on its disk leaves when it is back; what it had in the database ([queue] backend = \"postgres\") another host takes over.{look} A host is forgotten {days} after its last sign of life.")
     });
     let each = fleet.hosts.iter().filter_map(|host| remark(host, view.now));
     each.chain(gone).chain(more).collect()

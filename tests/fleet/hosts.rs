@@ -67,6 +67,9 @@ fn hosts_know_who_lives_who_takes_no_mail_and_who_is_gone_also_after_a_restart()
     let pass = "UPDATE pillarbox.host SET seen = seen - interval '10 min' WHERE name = 'b'";
     server.sql(&database, pass);
     assert_eq!(told(&hosts[0], "b")["standing"], "gone");
+    let shown = words(&hosts[0], &["fleet"]);
+    assert!(shown.contains("What it has on its disk leaves when it is back"), "{shown}");
+    assert!(shown.contains("`systemctl status pillarbox` there"), "{shown}");
     hosts[1].daemon = Some(hosts[1].home.start());
     until("back", &hosts, || told(&hosts[0], "b")["standing"] == "living");
     let b = told(&hosts[0], "b");
@@ -90,6 +93,7 @@ fn while_the_database_is_away_what_was_last_known_is_told_with_its_time_and_no_o
         "{shown}"
     );
     assert!(shown.contains("living, drained"), "{shown}");
+    assert!(shown.contains("this host takes mail meanwhile"), "{shown}");
     let refused = words(&hosts[0], &["fleet", "undrain"]);
     assert!(refused.contains("so nothing was changed"), "{refused}");
     assert!(words(&hosts[0], &["status"]).contains("drained since"), "the last answer holds");

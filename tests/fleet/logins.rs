@@ -59,7 +59,8 @@ fn a_host_that_has_no_connection_says_who_has_them_and_gets_that_of_one_that_is_
     let list = words(&hosts[1], &["queue", "list"]);
     assert!(list.contains("waits for a connection, which other hosts have"), "{list}");
     let shown = words(&hosts[1], &["fleet"]);
-    assert!(shown.contains("1 connection is open: a 1"), "{shown}");
+    assert!(shown.contains("1 of 1 connection is open: a 1; waiting for one: b for "), "{shown}");
+    assert!(shown.contains("1 of 1000 logins in the last hour"), "{shown}");
     assert_eq!(gmail.recipients(), 1);
     server.sql(&database, "UPDATE pillarbox.login SET open_until = open_until - interval '1 min'");
     until("sent as well", &hosts, || gmail.recipients() == 2);

@@ -112,15 +112,19 @@ async fn the_database_says_of_itself_and_of_its_hosts_what_a_person_asks_for() {
     }
     let over = vec![Over { token: 1, was_made: true }, Over { token: 2, was_made: false }];
     books.renew(ACCOUNT, "a", &Renewal { over, terms, ..Renewal::default() }).await.unwrap();
-    let of = |host: &str, connections| LoggedIn {
+    let of = |host: &str, open| LoggedIn {
         account: ACCOUNT.to_owned(),
         host: host.to_owned(),
         logins: 1,
-        connections,
+        open,
+        waits: None,
     };
     assert_eq!(books.list().await.unwrap().logins, [of("a", 0), of("b", 1)]);
-    let of_the_api = serde_json::to_string(&of("b", 1)).unwrap();
-    assert_eq!(of_the_api, "{\"host\":\"b\",\"logins\":1,\"connections\":1}");
+    let asked = LoginAsk { token: 4, terms: Terms { connections: 1, ..terms }, over: Vec::new() };
+    books.log_in(ACCOUNT, "a", &asked).await.unwrap();
+    let logins = books.list().await.unwrap().logins;
+    assert!(logins[0].waits.is_some_and(|span| span < MINUTE), "{logins:?}");
+    assert_eq!(logins[1], of("b", 1));
     pass(&scene, FORGOTTEN_AFTER + MINUTE);
     books.beat(&beat("b", Some(1))).await.unwrap();
     books.forget().await.unwrap();
