@@ -221,6 +221,7 @@ async fn a_message_whose_connection_was_too_old_waits_for_one_of_the_fleet_as_if
     let other = stage.books.share("another host");
     other.seats.allow(Terms { logins: None, connections: 1 });
     assert!(matches!(other.seats.ask().await, Ok(Seating::AllInUse)), "it waits from now on");
+    stage.clock.advance(Duration::from_secs(1));
     let begin = stage.clock.now();
     stage.accept().await;
     let time_passes = || {
