@@ -133,6 +133,7 @@ pub(crate) struct AccountFacts {
 impl AccountFacts {
     /// What delivery is told of an account, for whoever asks about it.
     pub(crate) fn new(name: &str, delivery: &delivery::Options, owner_reserve: u32) -> Self {
+        let terms = delivery.seating_terms();
         Self {
             name: name.into(),
             upstream: format!("{}:{}", delivery.host, delivery.port),
@@ -141,9 +142,8 @@ impl AccountFacts {
             recipients_per_day: delivery.recipients_per_day.with(owner_reserve),
             owner_reserve,
             limits: delivery.claim_limits(),
-            connections: (!delivery.is_api())
-                .then(|| u32::try_from(delivery.connections).unwrap_or(u32::MAX)),
-            logins_per_hour: delivery.counts_logins().then_some(delivery.logins_per_hour),
+            connections: (!delivery.is_api()).then_some(terms.connections),
+            logins_per_hour: terms.logins,
         }
     }
 

@@ -8,6 +8,7 @@ use super::{oauth, provider::Provider};
 use crate::{
     aliases_file::AliasesFile,
     budget::{AccountKey, Limit},
+    fleet::Terms,
     message::identity::Identity,
     queue::ClaimLimits,
     secret::Secret,
@@ -76,6 +77,14 @@ impl Options {
     /// Whether connections begin with a login, which the upstream counts.
     pub(crate) fn counts_logins(&self) -> bool {
         self.login.is_some() && !self.is_api()
+    }
+
+    /// What all hosts of a fleet may have together of its connections and logins.
+    pub(crate) fn seating_terms(&self) -> Terms {
+        Terms {
+            logins: self.counts_logins().then_some(self.logins_per_hour),
+            connections: u32::try_from(self.connections).unwrap_or(u32::MAX),
+        }
     }
 
     /// On what terms mail is claimed.

@@ -13,7 +13,7 @@ use super::{
     shared::Shared,
     status::{Departure, DepartureReason},
 };
-use crate::fleet::{Seat, Seating, Seats, Terms};
+use crate::fleet::{Seat, Seating, Seats};
 
 /// How long a host without a connection waits before it asks again; up to half as much is added by chance. It must not be
 /// longer than a wish lasts.
@@ -43,10 +43,7 @@ impl Shared {
     /// Tells those connections what the present options allow: each question to the books names it, from now on.
     pub(super) fn name_what_is_allowed(&self) {
         let Some(share) = &self.fleet else { return };
-        let options = self.options();
-        let logins = options.counts_logins().then_some(options.logins_per_hour);
-        let connections = u32::try_from(options.connections).unwrap_or(u32::MAX);
-        share.seats.allow(Terms { logins, connections });
+        share.seats.allow(self.options().seating_terms());
     }
 
     /// Waits until connections are asked back, or were lost; for ever without a fleet.

@@ -17,7 +17,7 @@ use crate::{
         IpFamily, Limits, Login, Options, PasswordSource, Pool, PoolHandle, Provider, Tls,
         Transport, Uncertain,
     },
-    fleet::{Share, tests::memory::InMemory},
+    fleet::{Share, Terms, tests::memory::InMemory},
     message::{
         envelope::{BodyKind, Envelope, Lane, Origin},
         identity::{FromPolicy, Identity},
@@ -224,15 +224,14 @@ async fn a_message_whose_connection_was_too_old_waits_for_one_of_the_fleet_as_if
     stage.clock.advance(Duration::from_secs(1));
     let begin = stage.clock.now();
     stage.accept().await;
-    let time_passes = || {
-        let next = stage.handle.status().next;
-        if next.is_some_and(|next| next.why == DepartureReason::Connections) {
-            stage.clock.advance(Duration::from_millis(100));
-        }
-    };
     let is_refused = || {
         let next = stage.handle.status().next;
         next.is_some_and(|next| next.why == DepartureReason::Connections)
+    };
+    let time_passes = || {
+        if is_refused() {
+            stage.clock.advance(Duration::from_millis(100));
+        }
     };
     stage.until(is_refused, || ()).await;
     stage.until(|| stage.has_sent_all(), time_passes).await;
