@@ -18,7 +18,7 @@ use crate::support::{
     daemon::{Home, Upstream},
     fleet::without_a_disk,
     lookalike_clock::lookalike_clock,
-    outage::budget,
+    outage::{NOTHING_OF_ITS_OWN, budget},
 };
 use pillarbox::{
     clock::{Clock, ManualClock, Timestamp},
@@ -71,8 +71,7 @@ impl Place {
     fn in_a_database(upstream: &Sandbox, directory: &Path, limit: u32) -> Self {
         let books = Books::new();
         // Nothing is sent but what the test hands in.
-        let sections = budget(limit)
-            + "notice_reserve = 0\n\n[notices]\nto = \"nobody\"\n\n[doctor]\nenabled = false\n";
+        let sections = budget(limit) + NOTHING_OF_ITS_OWN;
         let home = Home::with_sections(&Upstream::of(upstream, directory), &sections)
             .environment("PILLARBOX__UPSTREAM__PROVIDER", "gmail")
             .environment("PILLARBOX__UPSTREAM__CONNECTIONS", "1")

@@ -24,7 +24,7 @@ use crate::support::{
     daemon::{Home, Upstream},
     fleet::without_a_disk,
     lookalike_clock::lookalike_clock,
-    outage::budget,
+    outage::{NOTHING_OF_ITS_OWN, budget},
 };
 
 /// A host without a disk, its upstream and its database.
@@ -66,8 +66,7 @@ impl Diskless {
         let (sandbox, authority) = (sandbox.await.unwrap(), tempfile::tempdir().unwrap());
         let upstream = Upstream::of(&sandbox, authority.path());
         // Nothing is sent but what the test hands in, and nobody else logs in.
-        let sections = budget(recipients_per_day)
-            + "notice_reserve = 0\n\n[notices]\nto = \"nobody\"\n\n[doctor]\nenabled = false\n";
+        let sections = budget(recipients_per_day) + NOTHING_OF_ITS_OWN;
         let lifetime = format!("{}d", LIFETIME.as_secs() / (24 * 3_600));
         let home = Home::with_sections(&upstream, &sections)
             .environment("PILLARBOX__UPSTREAM__PROVIDER", "gmail")

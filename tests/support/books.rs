@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use pillarbox::clock::ManualClock;
 
-use super::postgres::{Postgres, Session};
+use super::postgres::{Postgres, Session, as_if_passed};
 
 /// Between two looks whether something is on its way.
 const LOOK: Duration = Duration::from_millis(3);
@@ -72,19 +72,7 @@ impl Books {
         if !self.take() {
             return false;
         }
-        let time_ms = time.as_millis();
-        self.session.ask(&format!(
-            "UPDATE pillarbox.account SET latest = latest - interval '{time_ms} ms',
-                 word_at = word_at - interval '{time_ms} ms',
-                 probe_until = probe_until - interval '{time_ms} ms',
-                 notice_until = notice_until - interval '{time_ms} ms';
-             UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{time_ms} ms',
-                 counts_until = counts_until - interval '{time_ms} ms';
-             UPDATE pillarbox.login SET at = at - interval '{time_ms} ms',
-                 open_until = open_until - interval '{time_ms} ms';
-             UPDATE pillarbox.login_wish SET since = since - interval '{time_ms} ms',
-                 until = until - interval '{time_ms} ms'"
-        ));
+        self.session.ask(&as_if_passed(time));
         clock.advance(time);
         self.session.ask("COMMIT");
         true

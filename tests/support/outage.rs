@@ -33,6 +33,10 @@ pub(crate) fn home_without_brakes(upstream: &Upstream, recipients_per_day: u32) 
         .environment("PILLARBOX__QUEUE__MIN_FREE_BYTES", "8MiB")
 }
 
+/// Behind the section of [`budget`]: the relay sends nothing but what is handed in, and logs in for nothing else.
+pub(crate) const NOTHING_OF_ITS_OWN: &str =
+    "notice_reserve = 0\n\n[notices]\nto = \"nobody\"\n\n[doctor]\nenabled = false\n";
+
 /// The section that limits the day and nothing else.
 pub(crate) fn budget(recipients_per_day: u32) -> String {
     format!(

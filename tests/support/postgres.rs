@@ -28,6 +28,23 @@ const NOBODY: u32 = 65_534;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
+/// What has the books of a fleet as if so much time had passed since everything that was done so far.
+pub(crate) fn as_if_passed(time: Duration) -> String {
+    let time_ms = time.as_millis();
+    format!(
+        "UPDATE pillarbox.account SET latest = latest - interval '{time_ms} ms',
+             word_at = word_at - interval '{time_ms} ms',
+             probe_until = probe_until - interval '{time_ms} ms',
+             notice_until = notice_until - interval '{time_ms} ms';
+         UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{time_ms} ms',
+             counts_until = counts_until - interval '{time_ms} ms';
+         UPDATE pillarbox.login SET at = at - interval '{time_ms} ms',
+             open_until = open_until - interval '{time_ms} ms';
+         UPDATE pillarbox.login_wish SET since = since - interval '{time_ms} ms',
+             until = until - interval '{time_ms} ms'"
+    )
+}
+
 /// One server; its data outlive its processes.
 #[derive(Debug)]
 pub(crate) struct Postgres {

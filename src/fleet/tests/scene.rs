@@ -114,19 +114,7 @@ impl Scene {
 
     /// As if so much time had passed since everything that was done so far.
     pub(super) fn pass(&self, time: Duration) {
-        let seconds = time.as_secs();
-        self.sql(&format!(
-            "UPDATE pillarbox.account SET latest = latest - interval '{seconds} s';
-             UPDATE pillarbox.account SET word_at = word_at - interval '{seconds} s',
-                 probe_until = probe_until - interval '{seconds} s',
-                 notice_until = notice_until - interval '{seconds} s';
-             UPDATE pillarbox.reservation SET lease_until = lease_until - interval '{seconds} s',
-                 counts_until = counts_until - interval '{seconds} s';
-             UPDATE pillarbox.login SET at = at - interval '{seconds} s',
-                 open_until = open_until - interval '{seconds} s';
-             UPDATE pillarbox.login_wish SET since = since - interval '{seconds} s',
-                 until = until - interval '{seconds} s'"
-        ));
+        self.sql(&postgres::as_if_passed(time));
     }
 }
 
